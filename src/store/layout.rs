@@ -1,0 +1,124 @@
+//! Where things lie on the host.
+//!
+//! ```text
+//! /etc/zchroot/zchroot.toml  templates.d/NAME.toml  profiles/NAME.toml      configuration
+//! /var/lib/zchroot/sessions/ID.toml                                         records
+//! /var/lib/zchroot/templates/NAME/current -> versions/VID.toml              pointers and what is known of each version
+//! /var/lib/zchroot/store/                                                   trees of the `dir` store
+//! /run/zchroot/mount/ID                                                     where a session's tree is mounted
+//! /run/zchroot/lock/                                                        locks, gone with a reboot
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use super::name::{SessionId, TemplateName, VersionId};
+
+/// The paths of one installation; `root` is `/` but for tests and demonstrations (`--root DIR`).
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout under `root`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The alternative root, `/` in an installed system.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `/etc/zchroot`.
+    #[must_use]
+    pub fn config_dir(&self) -> PathBuf {
+        self.root.join("etc/zchroot")
+    }
+
+    /// `/var/lib/zchroot`: on ZFS the mount point of the dataset `state`.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.root.join("var/lib/zchroot")
+    }
+
+    /// The folder of session records.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.state().join("sessions")
+    }
+
+    /// The record of one session.
+    #[must_use]
+    pub fn record(&self, id: &SessionId) -> PathBuf {
+        self.records().join(format!("{id}.toml"))
+    }
+
+    /// The folder of all templates' pointers.
+    #[must_use]
+    pub fn templates(&self) -> PathBuf {
+        self.state().join("templates")
+    }
+
+    /// The pointer that readers follow without a lock.
+    #[must_use]
+    pub fn pointer(&self, template: &TemplateName) -> PathBuf {
+        self.templates().join(template.as_str()).join("current")
+    }
+
+    /// What is known of one version.
+    #[must_use]
+    pub fn version(&self, template: &TemplateName, version: &VersionId) -> PathBuf {
+        self.versions(template).join(format!("{version}.toml"))
+    }
+
+    /// The folder of what is known of a template's versions.
+    #[must_use]
+    pub fn versions(&self, template: &TemplateName) -> PathBuf {
+        self.templates().join(template.as_str()).join("versions")
+    }
+
+    /// The trees of the `dir` store.
+    #[must_use]
+    pub fn dir_store(&self) -> PathBuf {
+        self.state().join("store")
+    }
+
+    /// `/run/zchroot`.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run/zchroot")
+    }
+
+    /// The private mount under which all sessions' trees are mounted.
+    #[must_use]
+    pub fn mounts(&self) -> PathBuf {
+        self.run().join("mount")
+    }
+
+    /// Where one session's tree is mounted.
+    #[must_use]
+    pub fn mount(&self, id: &SessionId) -> PathBuf {
+        self.mounts().join(id.as_str())
+    }
+
+    /// The folder of lock files.
+    #[must_use]
+    pub fn locks(&self) -> PathBuf {
+        self.run().join("lock")
+    }
+
+    /// The lock of a template: source begin, commit, settle.
+    #[must_use]
+    pub fn template_lock(&self, template: &TemplateName) -> PathBuf {
+        self.locks().join(format!("template-{template}"))
+    }
+
+    /// The lock of a session: held while its state changes, and by `run` for its whole life.
+    #[must_use]
+    pub fn session_lock(&self, id: &SessionId) -> PathBuf {
+        self.locks().join(format!("session-{id}"))
+    }
+}

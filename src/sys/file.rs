@@ -1,0 +1,258 @@
+//! Files that the program keeps: small, root-only, replaced whole.
+//!
+//! Every error carries its path. Every change announces itself to [`effect`](super::effect).
+//! Durability is the caller's word: [`replace`] fsyncs the file and its directory, [`replace_volatile`] does
+//! not (for what a power cut may take).
+
+#![expect(clippy::disallowed_methods, reason = "this is the wrapper that the bans point to")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::effect;
+
+/// A failed operation on a path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {op} {}", path.display())]
+pub struct Error {
+    /// What was tried, as a verb: "read", "rename".
+    pub op: &'static str,
+    /// On what.
+    pub path: PathBuf,
+    /// Why it failed.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Error {
+    /// The errno, 0 if the error has none.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.source.raw_os_error().unwrap_or(0)
+    }
+
+    /// Whether the path was not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+/// The result of an operation on a path.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Gives an I/O result its operation and path.
+pub fn at<T>(op: &'static str, path: &Path, result: io::Result<T>) -> Result<T> {
+    result.map_err(|source| Error { op, path: path.to_owned(), source })
+}
+
+/// Reads a whole text file of at most `limit` bytes.
+///
+/// # Errors
+/// The file is absent, unreadable, longer than `limit` or not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String> {
+    at("read", path, File::open(path).and_then(|file| read_limited(file, limit)))
+}
+
+/// As [`read_text`], `None` if there is no such file.
+///
+/// # Errors
+/// As [`read_text`], but for absence.
+pub fn read_text_if_there(path: &Path, limit: u64) -> Result<Option<String>> {
+    absent_is_none(read_text(path, limit))
+}
+
+/// Reads at most `limit` bytes of text from an open file.
+///
+/// # Errors
+/// The file is longer, or not UTF-8.
+pub fn read_limited(file: impl Read, limit: u64) -> io::Result<String> {
+    let mut text = String::new();
+    file.take(limit + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes")));
+    }
+    Ok(text)
+}
+
+/// Replaces `path` by `text`, durably: temp file, fsync, rename, fsync of the directory.
+///
+/// # Errors
+/// Any step failed; `path` is then as it was, or already new.
+pub fn replace(path: &Path, text: &str) -> Result<()> {
+    let temp = temp_beside(path);
+    write_temp(&temp, text, true)?;
+    rename(&temp, path)?;
+    sync_parent(path)
+}
+
+/// As [`replace`] without the fsyncs: whole for every reader, but a power cut may take it.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_volatile(path: &Path, text: &str) -> Result<()> {
+    let temp = temp_beside(path);
+    write_temp(&temp, text, false)?;
+    rename(&temp, path)
+}
+
+/// Makes `link` a symlink to `target`, replacing a former one at once and durably.
+///
+/// # Errors
+/// Any step failed; `link` is then as it was, or already new.
+pub fn replace_symlink(link: &Path, target: &Path) -> Result<()> {
+    let temp = temp_beside(link);
+    at(
+        "make symlink",
+        &temp,
+        effect::point("symlink").and_then(|()| std::os::unix::fs::symlink(target, &temp)),
+    )?;
+    rename(&temp, link)?;
+    sync_parent(link)
+}
+
+/// The target of a symlink, `None` if there is no such file.
+///
+/// # Errors
+/// It is not a symlink or cannot be read.
+pub fn read_link_if_there(path: &Path) -> Result<Option<PathBuf>> {
+    absent_is_none(at("read link", path, fs::read_link(path)))
+}
+
+/// Renames a file or directory.
+///
+/// # Errors
+/// As rename(2).
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    at("rename", from, effect::point("rename").and_then(|()| fs::rename(from, to)))
+}
+
+/// Fsyncs the directory that holds `path`.
+///
+/// # Errors
+/// As open(2), fsync(2).
+pub fn sync_parent(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    at("sync", parent, effect::point("fsync dir").and_then(|()| File::open(parent)?.sync_all()))
+}
+
+/// Removes a file; absence is success.
+///
+/// # Errors
+/// As unlink(2), but ENOENT.
+pub fn remove(path: &Path) -> Result<()> {
+    absent_is_none(at("remove", path, effect::point("unlink").and_then(|()| fs::remove_file(path))))
+        .map(|_| ())
+}
+
+/// Removes an empty directory; absence is success.
+///
+/// # Errors
+/// As rmdir(2), but ENOENT.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    absent_is_none(at("remove", path, effect::point("rmdir").and_then(|()| fs::remove_dir(path)))).map(|_| ())
+}
+
+/// Makes a directory; `false` if it was there.
+///
+/// # Errors
+/// As mkdir(2), but EEXIST.
+pub fn make_dir(path: &Path, mode: u32) -> Result<bool> {
+    let made = effect::point("mkdir").and_then(|()| fs::DirBuilder::new().mode(mode).create(path));
+    match made {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => at("make directory", path, Err(error)),
+    }
+}
+
+/// Makes a directory and those above it, each with `mode`; `false` if it was there.
+///
+/// # Errors
+/// As mkdir(2), but EEXIST.
+pub fn make_dirs(path: &Path, mode: u32) -> Result<bool> {
+    match make_dir(path, mode) {
+        Err(error) if error.is_not_found() => {
+            if let Some(parent) = path.parent() {
+                make_dirs(parent, mode)?;
+            }
+            make_dir(path, mode)
+        }
+        other => other,
+    }
+}
+
+/// The names in a directory, sorted; none if the directory is absent. Temp files are left out.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => at("list", dir, other)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = at("list", dir, entry)?.file_name();
+        if let Some(name) = name.to_str().filter(|name| !is_temp(name)) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// What stat(2) says without following a last symlink, `None` if there is no such file.
+///
+/// # Errors
+/// As lstat(2), but ENOENT.
+pub fn stat(path: &Path) -> Result<Option<fs::Metadata>> {
+    absent_is_none(at("stat", path, fs::symlink_metadata(path)))
+}
+
+/// Opens a directory as a handle for fd-relative calls.
+///
+/// # Errors
+/// As open(2).
+pub fn open_dir(path: &Path) -> Result<File> {
+    let flags = libc::O_DIRECTORY | libc::O_CLOEXEC | libc::O_NOFOLLOW;
+    at("open", path, OpenOptions::new().read(true).custom_flags(flags).open(path))
+}
+
+/// Whether a name is that of a temp file of ours, left by a crash and nobody's.
+#[must_use]
+pub fn is_temp(name: &str) -> bool {
+    name.starts_with(".tmp-")
+}
+
+fn temp_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
+    path.with_file_name(format!(".tmp-{name}-{}", std::process::id()))
+}
+
+fn write_temp(temp: &Path, text: &str, durable: bool) -> Result<()> {
+    at(
+        "write",
+        temp,
+        effect::point("write").and_then(|()| write_all(temp, text)).and_then(|file| {
+            if durable { effect::point("fsync").and_then(|()| file.sync_all()) } else { Ok(()) }
+        }),
+    )
+}
+
+fn write_all(temp: &Path, text: &str) -> io::Result<File> {
+    // A left-over of our own pid from before a reboot may stand here.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temp)?;
+    file.write_all(text.as_bytes())?;
+    Ok(file)
+}
+
+fn absent_is_none<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,67 @@
+//! Locks: flock(2) on files in a root-only directory that vanishes with a reboot.
+//!
+//! Order: template before session. A session's lock file goes with the session, so a locker looks again
+//! after it got the lock whether the file still stands (jj's `lock/unix.rs` has the same rule).
+
+#![expect(clippy::disallowed_methods, reason = "opens lock files only")]
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::file::{self, Result, at};
+
+/// An exclusive lock, held until dropped or the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock, waiting at most `patience`; `None` if somebody else kept it that long.
+    ///
+    /// # Errors
+    /// The lock file cannot be made or locked.
+    pub fn take(path: &Path, patience: Duration) -> Result<Option<Lock>> {
+        let deadline = Instant::now() + patience;
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if let Some(lock) = at("lock", path, try_once(path))? {
+                return Ok(Some(lock));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Ends the lock and the file with it: for locks whose object is gone.
+    ///
+    /// # Errors
+    /// The file cannot be removed.
+    pub fn remove(self) -> Result<()> {
+        file::remove(&self.path)?;
+        drop(self.file);
+        Ok(())
+    }
+}
+
+fn try_once(path: &Path) -> io::Result<Option<Lock>> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    // Between our open and our lock the former holder may have removed the file: then we hold nothing.
+    let ours = file.metadata()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(there) if there.ino() == ours.ino() => Ok(Some(Lock { file, path: path.to_owned() })),
+        _ => Ok(None),
+    }
+}
