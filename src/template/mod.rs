@@ -1,1 +1,5 @@
-//! TODO-room
+//! Definitions: parse, load, lint; profiles.
+
+mod profile;
+
+pub use profile::{HostFile, Mount, MountKind, NssDatabase, Profile};
