@@ -6,6 +6,26 @@
 //! Crash rule: every call here that changes something outside the process passes [`effect::point`] first, so
 //! that tests can fail or stop the program at each one.
 
+pub mod cgroup;
+mod child;
 pub mod effect;
+pub mod enter;
+pub mod env;
 pub mod file;
+pub mod identity;
 pub mod lock;
+pub mod log;
+pub mod mountinfo;
+pub mod privilege;
+pub mod program;
+pub mod reap;
+pub mod startup;
+pub mod term;
+mod wait;
+
+pub use cgroup::Cgroup;
+pub use enter::{Directory, Ended, EnterError, Entry, Namespaces, Note, enter};
+pub use env::Environment;
+pub use identity::{Account, Caller};
+pub use privilege::raised;
+pub use startup::Process;

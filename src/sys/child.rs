@@ -1,0 +1,1 @@
+//! The child side of entering a tree.
