@@ -1,0 +1,218 @@
+//! Templates: who may use one, and how its sessions are. `etc/zchroot/templates.d/NAME.toml`.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::store::TemplateName;
+
+use super::account::AccountName;
+use super::amount::Size;
+use super::diagnostic::Fault;
+use super::document::{self, Absolute, Line, Word, plain};
+use super::profile::ProfileName;
+
+const KEEP: NonZeroU32 = NonZeroU32::new(5).unwrap();
+
+/// A template as it is defined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Template {
+    /// The stem of its file.
+    pub name: TemplateName,
+    /// One line for people.
+    pub description: String,
+    /// Other names under which it is found.
+    pub aliases: Vec<TemplateName>,
+    /// How its sessions' trees are set up.
+    pub profile: ProfileName,
+    /// Who may use sessions of it.
+    #[serde(flatten)]
+    pub access: Access,
+    /// Who may change it: begin, commit and abort source sessions.
+    pub source: Access,
+    /// The shell started when no command is given, if not the user's own.
+    pub shell: Option<PathBuf>,
+    /// The caller's environment (filtered) goes in and does not start anew.
+    pub preserve_environment: bool,
+    /// The network that sessions see.
+    pub net: Net,
+    /// A pid namespace of its own for each command.
+    pub pid: bool,
+    /// An ipc namespace of its own.
+    pub ipc: bool,
+    /// A host name of its own.
+    pub uts: bool,
+    /// Where the `dir` store keeps what a session writes.
+    pub overlay: Overlay,
+    /// How many versions are kept, besides those that are in use.
+    pub keep: NonZeroU32,
+    /// Setuid bits work in sessions.
+    pub setuid: bool,
+}
+
+/// Who may do something, schroot's four lists.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Access {
+    /// Users who may work as themselves.
+    pub users: Vec<AccountName>,
+    /// Groups whose members may work as themselves.
+    pub groups: Vec<AccountName>,
+    /// Users who may work as themselves and as root.
+    pub root_users: Vec<AccountName>,
+    /// Groups whose members may work as themselves and as root.
+    pub root_groups: Vec<AccountName>,
+}
+
+impl Access {
+    /// Whether nobody but root is let in.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+            && self.groups.is_empty()
+            && self.root_users.is_empty()
+            && self.root_groups.is_empty()
+    }
+}
+
+/// The network that sessions see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Net {
+    /// The host's.
+    #[default]
+    Host,
+    /// None but a loopback interface.
+    None,
+}
+
+/// Where the `dir` store keeps what a session writes; a clone on ZFS needs no such place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Overlay {
+    /// In the store.
+    #[default]
+    Disk,
+    /// In memory: fast, and gone with a reboot.
+    Tmpfs {
+        /// How much, else the kernel's default of half the memory.
+        size: Option<Size>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    #[serde(rename = "version")]
+    _version: IgnoredAny,
+    description: Option<Word<Line>>,
+    profile: Option<Word<ProfileName>>,
+    #[serde(default)]
+    users: Vec<Word<AccountName>>,
+    #[serde(default)]
+    groups: Vec<Word<AccountName>>,
+    #[serde(default)]
+    root_users: Vec<Word<AccountName>>,
+    #[serde(default)]
+    root_groups: Vec<Word<AccountName>>,
+    #[serde(default)]
+    aliases: Vec<Word<TemplateName>>,
+    shell: Option<Word<Absolute>>,
+    #[serde(default)]
+    preserve_environment: bool,
+    #[serde(default)]
+    net: Net,
+    #[serde(default)]
+    pid: bool,
+    #[serde(default)]
+    ipc: bool,
+    #[serde(default)]
+    uts: bool,
+    #[serde(default)]
+    overlay: Place,
+    overlay_size: Option<Spanned<Word<Size>>>,
+    #[serde(default = "keep")]
+    keep: NonZeroU32,
+    #[serde(default = "yes")]
+    setuid: bool,
+    #[serde(default)]
+    source: SourceTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct SourceTable {
+    users: Vec<Word<AccountName>>,
+    groups: Vec<Word<AccountName>>,
+    root_users: Vec<Word<AccountName>>,
+    root_groups: Vec<Word<AccountName>>,
+}
+
+#[derive(Deserialize, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Place {
+    #[default]
+    Disk,
+    Tmpfs,
+}
+
+fn keep() -> NonZeroU32 {
+    KEEP
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Template {
+    /// Parses the definition of the template `name`.
+    pub(super) fn parse(name: TemplateName, text: &str) -> Result<Self, Fault> {
+        let file: File = document::parse(text)?;
+        let source = file.source;
+        Ok(Self {
+            name,
+            description: file.description.map(|word| word.0.0).unwrap_or_default(),
+            aliases: plain(file.aliases),
+            profile: file.profile.map(|word| word.0).unwrap_or_default(),
+            access: access(file.users, file.groups, file.root_users, file.root_groups),
+            source: access(source.users, source.groups, source.root_users, source.root_groups),
+            shell: file.shell.map(|word| word.0.0),
+            preserve_environment: file.preserve_environment,
+            net: file.net,
+            pid: file.pid,
+            ipc: file.ipc,
+            uts: file.uts,
+            overlay: overlay(&file.overlay, file.overlay_size)?,
+            keep: file.keep,
+            setuid: file.setuid,
+        })
+    }
+}
+
+fn access(
+    users: Vec<Word<AccountName>>,
+    groups: Vec<Word<AccountName>>,
+    root_users: Vec<Word<AccountName>>,
+    root_groups: Vec<Word<AccountName>>,
+) -> Access {
+    Access {
+        users: plain(users),
+        groups: plain(groups),
+        root_users: plain(root_users),
+        root_groups: plain(root_groups),
+    }
+}
+
+fn overlay(place: &Place, size: Option<Spanned<Word<Size>>>) -> Result<Overlay, Fault> {
+    match (place, size) {
+        (Place::Disk, None) => Ok(Overlay::Disk),
+        (Place::Disk, Some(size)) => {
+            Err(Fault::at(size.span(), "overlay-size: only with overlay = \"tmpfs\" is there a size to set"))
+        }
+        (Place::Tmpfs, size) => Ok(Overlay::Tmpfs { size: size.map(|size| size.into_inner().0) }),
+    }
+}
