@@ -1,1 +1,3 @@
 //! TODO-room
+
+pub mod setup;

@@ -8,4 +8,7 @@
 
 pub mod effect;
 pub mod file;
+pub mod inroot;
 pub mod lock;
+pub mod mount;
+pub mod nss;
