@@ -1,7 +1,7 @@
 //! What every command works with: the hardened process, the installation, its configuration and store.
 
 use std::cell::OnceCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::Globals;
 use super::error::Error;
@@ -35,10 +35,10 @@ impl Context {
     pub(super) fn open(process: Process, globals: Globals) -> Result<Self, Error> {
         let layout = match &globals.root {
             None => Layout::new(Path::new("/")),
-            Some(_) if process.caller().uid.as_raw() != 0 => {
+            Some(_) if !process.caller().is_root() => {
                 return Err(Error::failed("--root is for real root only"));
             }
-            Some(root) => Layout::new(&process.absolute(root)?),
+            Some(root) => Layout::new(&absolute(&process, root)?),
         };
         let config = template::load(&layout)?;
         Ok(Self { process, globals, layout, config, store: OnceCell::new() })
@@ -85,7 +85,7 @@ impl Context {
 
     /// Refuses whoever is not root.
     pub(super) fn require_root(&self, command: &str) -> Result<(), Error> {
-        if self.process.caller().uid.is_root() {
+        if self.process.caller().is_root() {
             Ok(())
         } else {
             Err(Error::failed(format!("{command} is for root only")))
@@ -108,4 +108,15 @@ impl Context {
     pub(super) fn entering<T>(result: Result<T, Error>) -> Result<T, Error> {
         result.map_err(|error| error.with_status(Status::EnterFailed))
     }
+}
+
+/// A path that the caller gave, relative to where he is: we are in `/` by now.
+pub(super) fn absolute(process: &Process, path: &Path) -> Result<PathBuf, Error> {
+    if path.is_absolute() {
+        return Ok(path.to_owned());
+    }
+    let here = process.cwd_path().ok_or_else(|| {
+        Error::failed(format!("cannot find {}: the directory where you are is gone", path.display()))
+    })?;
+    Ok(here.join(path))
 }

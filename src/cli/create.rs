@@ -88,7 +88,7 @@ fn fill(
 /// The template's definition; a first one, which lets root alone in, is written where there is none.
 fn define(name: &TemplateName, context: &Context) -> Result<Template, Error> {
     match template::template(&context.layout, name.as_str()) {
-        Err(template::Error::Unknown { .. }) => {}
+        Err(template::Error::NoTemplate { .. }) => {}
         other => return Ok(other?),
     }
     let dir = context.layout.config_dir().join("templates.d");

@@ -143,9 +143,13 @@ impl From<store::NameError> for Error {
     }
 }
 
-impl From<template::ConfigError> for Error {
-    fn from(error: template::ConfigError) -> Self {
-        Self::new(Status::Failed, error)
+impl From<template::Error> for Error {
+    fn from(error: template::Error) -> Self {
+        let status = match &error {
+            template::Error::NoTemplate { .. } | template::Error::NoProfile { .. } => Status::NotFound,
+            _ => Status::Failed,
+        };
+        Self::new(status, error)
     }
 }
 

@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(status) => return status.into(),
     };
-    log::start(cli.globals.verbose);
+    log::init(cli.globals.verbose);
     end(Context::open(process, cli.globals).and_then(|context| dispatch(cli.command, &context)))
 }
 

@@ -13,24 +13,24 @@ use crate::template::{Access, HostAccounts};
 pub(super) fn who(context: &Context) -> Who {
     let caller = context.process.caller();
     Who {
-        uid: caller.uid.as_raw(),
-        gid: caller.gid.as_raw(),
-        groups: caller.groups.iter().map(|gid| gid.as_raw()).collect(),
-        name: caller.name.clone(),
+        uid: caller.uid().as_raw(),
+        gid: caller.gid().as_raw(),
+        groups: caller.groups().iter().map(|gid| gid.as_raw()).collect(),
+        name: caller.name().to_owned(),
     }
 }
 
 /// The caller as a session's owner.
 pub(super) fn owner(context: &Context) -> Owner {
     let caller = context.process.caller();
-    Owner { uid: caller.uid.as_raw(), name: caller.name.clone() }
+    Owner { uid: caller.uid().as_raw(), name: caller.name.clone() }
 }
 
 /// The account that a command is to run as: the named one, or the caller's.
 pub(super) fn target(context: &Context, inside: &Inside) -> Result<Account, Error> {
     let named = match &inside.user {
         Some(name) => Account::by_name(name),
-        None => Account::by_uid(context.process.caller().uid),
+        None => Ok(context.process.caller().account().clone()),
     };
     named.map_err(|error| Error::new(super::Status::Failed, error))
 }
@@ -42,7 +42,7 @@ pub(super) fn may_use(
     access: &Access,
     target: &Account,
 ) -> Result<(), Error> {
-    match decide(access, &who(context), target.uid.as_raw(), &HostAccounts) {
+    match decide(access, &who(context), target.uid().as_raw(), &HostAccounts) {
         Verdict::Allowed(_) => Ok(()),
         Verdict::Denied(why) => Err(denied(context, &format!("template {template}"), target, why)),
     }
@@ -55,9 +55,7 @@ pub(super) fn may_be_root(context: &Context, access: &Access) -> bool {
 
 /// Refuses who is not let in at all, whoever he wants to be inside.
 pub(super) fn may_begin(context: &Context, template: &TemplateName, access: &Access) -> Result<(), Error> {
-    let caller = Account::by_uid(context.process.caller().uid)
-        .map_err(|error| Error::new(super::Status::Failed, error))?;
-    may_use(context, template, access, &caller)
+    may_use(context, template, access, context.process.caller().account())
 }
 
 /// Refuses who did not begin the session, or wants to be somebody else in it than he may be.
@@ -67,7 +65,7 @@ pub(super) fn may_enter(context: &Context, record: &Record, target: &Account) ->
         return Ok(());
     }
     may_end(context, record)?;
-    let target_uid = target.uid.as_raw();
+    let target_uid = target.uid().as_raw();
     if target_uid == caller.uid || (target_uid == 0 && record.root_allowed) {
         return Ok(());
     }
@@ -85,7 +83,7 @@ pub(super) fn may_end(context: &Context, record: &Record) -> Result<(), Error> {
 }
 
 fn denied(context: &Context, object: &str, target: &Account, why: Refusal) -> Error {
-    let caller = &context.process.caller().name;
-    tracing::warn!(target: "audit", caller, target = %target.name, object, %why, "refused");
-    Error::failed(format!("{caller} may not use {object} as {}: {why}", target.name))
+    let caller = context.process.caller().name();
+    tracing::warn!(target: "audit", caller, target = target.name(), object, %why, "refused");
+    Error::failed(format!("{caller} may not use {object} as {}: {why}", target.name()))
 }

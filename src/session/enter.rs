@@ -1,7 +1,6 @@
 //! Enter: a command in the tree of a ready session.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::record::{Record, State};
@@ -10,7 +9,8 @@ use crate::sys::enter::{self, Directory, Ended, EnterError, Entry, Namespaces, P
 use crate::sys::env::Filter;
 use crate::sys::identity::Account;
 use crate::sys::startup::Process;
-use crate::sys::{file, log};
+use crate::sys::log::{self, Action, Audit};
+use crate::sys::file;
 
 /// What somebody wants to run in a session. Isolation that is asked for adds to the session's own.
 #[derive(Debug)]
@@ -77,12 +77,12 @@ impl Sessions<'_> {
                 pid: record.setup.isolate_pid || wish.isolate_pid,
                 ipc: record.setup.isolate_ipc || wish.isolate_ipc,
                 uts: record.setup.isolate_uts || wish.isolate_uts,
-                net: record.setup.isolate_net || wish.isolate_net,
+                net_none: record.setup.isolate_net || wish.isolate_net,
             },
-            hostname: Some(record.template.as_str()),
-            setuid: record.setup.setuid,
+            hostname: Some(record.template.to_string()),
             cgroup: cgroup.as_ref(),
             process,
+            no_new_privs: !record.setup.setuid,
         };
         Ok(enter::enter(&entry)?)
     }
@@ -108,9 +108,9 @@ fn directory(wish: &Wish, program: &Program, process: &Process) -> Directory {
     let here = || process.cwd_path().map_or_else(|| PathBuf::from("/"), Path::to_owned);
     match (&wish.directory, program) {
         (Some(directory), _) => Directory::Given(directory.clone()),
-        (None, Program::Argv(_)) => Directory::Given(here()),
+        (None, Program::Argv(_)) => Directory::Caller(here()),
         (None, Program::Shell { .. }) => {
-            Directory::First(vec![here(), wish.target.home().to_owned(), PathBuf::from("/")])
+            Directory::Login(vec![here(), wish.target.home().to_owned(), PathBuf::from("/")])
         }
     }
 }
@@ -120,7 +120,7 @@ fn session_variables(record: &Record, process: &Process, program: &Program) -> V
     let caller = process.caller();
     let group = crate::sys::identity::group_name(caller.gid()).unwrap_or_else(|| caller.gid().to_string());
     vec![
-        ("SCHROOT_COMMAND", program.to_string()),
+        ("SCHROOT_COMMAND", spoken(program)),
         ("SCHROOT_USER", caller.name().to_owned()),
         ("SCHROOT_GROUP", group),
         ("SCHROOT_UID", caller.uid().to_string()),
@@ -131,14 +131,36 @@ fn session_variables(record: &Record, process: &Process, program: &Program) -> V
     ]
 }
 
+/// The command as one line; of a shell the one that is tried first, `-bash` for a login shell.
+fn spoken(program: &Program) -> String {
+    match program {
+        Program::Argv(words) => {
+            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            words.join(" ")
+        }
+        Program::Shell { candidates, login } => {
+            let shell = candidates.first().map(PathBuf::as_path).unwrap_or(Path::new("/bin/sh"));
+            match shell.file_name() {
+                Some(name) if *login => format!("-{}", name.to_string_lossy()),
+                _ => shell.display().to_string(),
+            }
+        }
+    }
+}
+
 fn audit(record: &Record, wish: &Wish, process: &Process, program: &Program) {
-    let shell = matches!(program, Program::Shell { .. });
-    log::entered(&log::Entered {
+    let action = match program {
+        Program::Argv(words) => Action::Command(words),
+        Program::Shell { candidates, login } => {
+            let shell = candidates.first().map(PathBuf::as_path).unwrap_or(Path::new("/bin/sh"));
+            if *login { Action::LoginShell(shell) } else { Action::Shell(shell) }
+        }
+    };
+    log::audit(&Audit {
         session: record.id.as_str(),
-        template: record.template.as_str(),
+        chroot: record.template.as_str(),
         caller: process.caller().name(),
         target: wish.target.name(),
-        command: &String::from_utf8_lossy(OsString::from(program.to_string()).as_bytes()),
-        login_shell: shell,
+        action,
     });
 }

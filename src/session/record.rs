@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Layout, SessionId, TemplateName, Tree, VersionId};
 use crate::sys::file;
+use crate::template::{Overlay, ProfileName};
 
 /// Longer files are no records.
 const LONGEST: u64 = 64 * 1024;
@@ -52,13 +53,15 @@ pub struct Owner {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Setup {
     /// The profile's name.
-    pub profile: String,
+    pub profile: ProfileName,
     /// The shell of the definition.
     pub shell: Option<std::path::PathBuf>,
     /// `-p` is on without being asked for.
     pub preserve_environment: bool,
     /// Setuid bits and device nodes work inside.
     pub setuid: bool,
+    /// Where the `dir` store keeps what the session writes.
+    pub overlay: Overlay,
     /// No network but `lo`.
     pub isolate_net: bool,
     /// A pid namespace for each command.

@@ -74,8 +74,7 @@ impl Sessions<'_> {
 
     fn stand_again(&self, record: &Record) -> Result<Recovered, Error> {
         let at = self.layout().mount(&record.id);
-        let mounted = mount::is_mount_root(&at).map_err(|error| Error::sys("look at", at.display(), error))?;
-        if mounted {
+        if mount::is_mount_root(&at)? {
             return Ok(Recovered::Stands);
         }
         self.restore(record, &profile_of(self.layout(), record)?)?;

@@ -7,7 +7,8 @@ use super::setup::{self, SetupInfo};
 use super::{Error, Sessions};
 use crate::store::MountOptions;
 use crate::sys::cgroup::Cgroup;
-use crate::sys::mount::{self, Unmount};
+use crate::sys::mount::{self, How};
+use crate::sys::mountinfo::Source;
 use crate::sys::{file, reap};
 use crate::template::Profile;
 
@@ -21,8 +22,7 @@ impl Sessions<'_> {
         file::make_dirs(&self.layout().run(), 0o755)?;
         file::make_dirs(&self.layout().mounts(), 0o755)?;
         // Private, so that nothing that is mounted below propagates to other namespaces.
-        mount::private_parent(&self.layout().mounts())
-            .map_err(|error| Error::sys("make private", self.layout().mounts().display(), error))?;
+        mount::private_parent(&self.layout().mounts())?;
         file::make_dir(&at, 0o755)?;
         // On the host's side setuid bits and devices are inert: a user who finds the mount in /run gains
         // nothing by what a session's root left there. A command gets its own mount without them.
@@ -41,9 +41,9 @@ impl Sessions<'_> {
         if let Some(cgroup) = &cgroup {
             cgroup.kill().map_err(|error| Error::sys("end the processes of", &record.id, error))?;
         }
-        if cgroup.is_none() || self.unmount(record, Unmount::Strict).is_err() {
+        if cgroup.is_none() || self.unmount(record, How::Strict).is_err() {
             self.clear(record, cgroup.as_ref())?;
-            self.unmount(record, Unmount::Lazy)?;
+            self.unmount(record, How::Lazy)?;
         }
         self.put_away(record, cgroup)?;
         file::remove_dir(&at)?;
@@ -56,12 +56,12 @@ impl Sessions<'_> {
         let at = self.layout().mount(&record.id);
         let cgroup = self.cgroup(record)?;
         self.clear(record, cgroup.as_ref())?;
-        let device = mount::device(&at).map_err(|error| Error::sys("look at", at.display(), error))?;
+        let source = reap::source_of(&at).map_err(|error| Error::sys("look at", at.display(), error))?;
         setup::undo_source(&at)?;
         mount::sync_filesystem(&at).map_err(|error| Error::sys("sync", at.display(), error))?;
-        self.unmount(record, Unmount::Strict)?;
-        if let Some(device) = device {
-            self.wait_until_unmounted(record, device)?;
+        self.unmount(record, How::Strict)?;
+        if let Some(source) = source {
+            self.wait_until_unmounted(record, &source)?;
         }
         self.put_away(record, cgroup)?;
         file::remove_dir(&at)?;
@@ -69,15 +69,15 @@ impl Sessions<'_> {
     }
 
     /// Namespaces of processes that were just killed go a moment later than the processes.
-    fn wait_until_unmounted(&self, record: &Record, device: u64) -> Result<(), Error> {
+    fn wait_until_unmounted(&self, record: &Record, source: &Source) -> Result<(), Error> {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         loop {
-            let holder = reap::namespace_holding(device)
+            let holders = reap::namespaces_holding(source)
                 .map_err(|error| Error::sys("look for mounts of", &record.id, error))?;
-            match holder {
+            match holders.into_iter().next() {
                 None => return Ok(()),
-                Some(pid) if std::time::Instant::now() >= deadline => {
-                    return Err(Error::StillMounted { id: record.id.clone(), pid });
+                Some(holder) if std::time::Instant::now() >= deadline => {
+                    return Err(Error::StillMounted { id: record.id.clone(), pid: holder.pid });
                 }
                 Some(_) => std::thread::sleep(Duration::from_millis(20)),
             }
@@ -92,9 +92,9 @@ impl Sessions<'_> {
         Ok(())
     }
 
-    fn unmount(&self, record: &Record, how: Unmount) -> Result<(), Error> {
+    fn unmount(&self, record: &Record, how: How) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
-        mount::unmount_all(&at, how).map_err(|error| Error::sys("unmount", at.display(), error))?;
+        mount::unmount_all(&at, how)?;
         Ok(())
     }
 

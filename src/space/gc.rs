@@ -13,7 +13,7 @@ use crate::session::Sessions;
 use crate::source::{Error, Sources};
 use crate::store::{Layout, SessionId, TemplateName, VersionId};
 use crate::sys::file;
-use crate::sys::mount::{self, Unmount};
+use crate::sys::mount::{self, How};
 
 /// What gc looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -162,8 +162,7 @@ impl<'a> Gc<'a> {
             }
             Object::Mount { session } => {
                 let at = self.layout().mount(session);
-                mount::unmount_all(&at, Unmount::Lazy)
-                    .map_err(|error| crate::session::Error::sys("unmount", at.display(), error))?;
+                mount::unmount_all(&at, How::Lazy)?;
                 file::remove_dir(&at)?;
             }
         }

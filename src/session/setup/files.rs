@@ -1,0 +1,106 @@
+//! Files of the host in a session's tree: copied into a session, shown in a source session.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode as FileMode, OFlags};
+use rustix::io::Errno;
+
+use super::{Error, Mode, Setup, inside};
+use crate::sys::effect;
+use crate::sys::file::at;
+use crate::sys::inroot::{Owner, give};
+use crate::sys::mount::{Access, Detached};
+use crate::template::HostFile;
+
+/// More than any file that a profile has reason to name.
+const LARGEST: u64 = 16 << 20;
+
+/// A file of the host.
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    pub(super) owner: Owner,
+}
+
+/// Reads a regular file of the host, symlinks followed; `None` if there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<Content>, Error> {
+    match try_read(path) {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+        Err(error) => Ok(at("read", path, Err(error))?),
+    }
+}
+
+fn try_read(path: &Path) -> io::Result<Content> {
+    // NONBLOCK: a fifo must not hold us up before we see that it is one.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, FileMode::empty())?;
+    let found = rustix::fs::fstat(&fd)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(found.st_size.min(LARGEST as i64)).unwrap_or(0));
+    File::from(fd).take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Errno::FBIG.into());
+    }
+    let owner = Owner { uid: found.st_uid, gid: found.st_gid, mode: found.st_mode & 0o777 };
+    Ok(Content { bytes, owner })
+}
+
+impl Setup<'_> {
+    /// Brings one file of the host into the tree.
+    pub(super) fn host_file(&mut self, file: &HostFile) -> Result<(), Error> {
+        let Some(content) = read(&file.source)? else {
+            return if file.optional {
+                Ok(())
+            } else {
+                Ok(at("read", &file.source, Err(Errno::NOENT.into()))?)
+            };
+        };
+        match self.mode {
+            Mode::Session => self.write(&file.target, &content.bytes, content.owner).map(|_| ()),
+            Mode::Source => self.show(&file.target, &content),
+        }
+    }
+
+    /// Shows a private copy at `target` without a change to the tree.
+    fn show(&mut self, target: &Path, content: &Content) -> Result<(), Error> {
+        let point = match self.root.make_file(target, &mut self.notice()) {
+            // The tree has something odd there, and it is the maintainer's tree: better no name server than no
+            // session.
+            Err(error) if matches!(error.errno(), libc::ENOTDIR | libc::ELOOP | libc::EXDEV) => {
+                tracing::warn!(target = %target.display(), %error, "file of the host is left out");
+                return Ok(());
+            }
+            other => other.map_err(Error::inside)?,
+        };
+        if self.stands(target, &point)? {
+            return Ok(());
+        }
+        let copy = at("make a private copy beside", self.path, self.nameless(content))?;
+        let access = Access { read_only: true, no_exec: true, ..Access::default() };
+        let shown = Detached::bind_open(copy.as_fd(), access).and_then(|mount| mount.attach(point.as_fd()));
+        match shown {
+            Err(error) if error.raw_os_error() == Some(libc::ENOTDIR) => {
+                tracing::warn!(target = %target.display(), "file of the host is left out: a directory is there");
+                Ok(())
+            }
+            other => inside("mount", target, other).map(|_| ()),
+        }
+    }
+
+    /// A copy in a file without a name, in the directory where the trees are mounted (a tmpfs): it goes with
+    /// its mount.
+    fn nameless(&self, content: &Content) -> io::Result<OwnedFd> {
+        effect::point("create")?;
+        let dir = self.path.parent().unwrap_or(Path::new("/"));
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::open(dir, flags, FileMode::from(0o600))?);
+        file.write_all(&content.bytes)?;
+        give(file.as_fd(), content.owner)?;
+        Ok(file.into())
+    }
+}
