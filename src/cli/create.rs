@@ -1,7 +1,7 @@
 //! `zchroot create`: a template's first version.
 
 use super::args::Create;
-use super::context::Context;
+use super::context::{Context, absolute};
 use super::error::Error;
 use super::exit::Status;
 use super::{output, policy, source};
@@ -18,8 +18,12 @@ use crate::template::{self, Profile, Template};
 pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     context.require_root("create")?;
     let from: import::Source = args.from.parse().map_err(|error| Error::new(Status::Usage, error))?;
+    let from = match from {
+        import::Source::Path(path) => import::Source::Path(absolute(&context.process, &path)?),
+        other => other,
+    };
     // A wrong path is found before anything is made.
-    let opened = from.open(&context.process)?;
+    let opened = from.open()?;
     let template = define(&args.template, context)?;
     // While the tree is filled it is a bare tree: nothing of the host is mounted over it.
     let bare = Profile::default();

@@ -61,12 +61,7 @@ impl Error {
 
     /// Prints it: the chain on one line, each way out on its own.
     pub fn print(&self) {
-        let mut text = self.cause.to_string();
-        let mut cause = self.cause.source();
-        while let Some(next) = cause {
-            text = format!("{text}: {next}");
-            cause = next.source();
-        }
+        let text = sys::chain(self.cause.as_ref());
         output::note(&format!("zchroot: {text}"));
         for hint in &self.hints {
             output::note(&format!("hint: {hint}"));

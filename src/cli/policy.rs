@@ -23,7 +23,7 @@ pub(super) fn who(context: &Context) -> Who {
 /// The caller as a session's owner.
 pub(super) fn owner(context: &Context) -> Owner {
     let caller = context.process.caller();
-    Owner { uid: caller.uid().as_raw(), name: caller.name.clone() }
+    Owner { uid: caller.uid().as_raw(), name: caller.name().to_owned() }
 }
 
 /// The account that a command is to run as: the named one, or the caller's.

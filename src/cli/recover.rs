@@ -23,7 +23,7 @@ pub(super) fn run(args: &Recover, context: &Context) -> Result<Status, Error> {
             Recovered::InUse => ("in use", None),
             Recovered::Failed(error) => {
                 status = Status::Failed;
-                ("failed", Some(super::error::chain(error)))
+                ("failed", Some(crate::sys::chain(error)))
             }
         };
         rows.push((id, word, trouble));

@@ -5,7 +5,7 @@ use std::io;
 use super::record;
 use super::setup;
 use crate::store::{self, SessionId, TemplateName, VersionId};
-use crate::sys::file;
+use crate::sys::{chain, file};
 
 /// A failed operation on a session.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ pub enum Error {
         source: io::Error,
     },
     /// An operation failed, and so did clearing up after it.
-    #[error("{}; clearing up failed too: {}", chain(cause), chain(undo))]
+    #[error("{}; clearing up failed too: {}", chain(cause.as_ref()), chain(undo.as_ref()))]
     Undo {
         /// The first failure.
         cause: Box<Error>,
@@ -99,15 +99,4 @@ impl Error {
             Err(undo) => Self::Undo { cause: Box::new(self), undo: Box::new(undo) },
         }
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }

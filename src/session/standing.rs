@@ -58,7 +58,7 @@ impl Sessions<'_> {
         self.clear(record, cgroup.as_ref())?;
         let source = reap::source_of(&at).map_err(|error| Error::sys("look at", at.display(), error))?;
         setup::undo_source(&at)?;
-        mount::sync_filesystem(&at).map_err(|error| Error::sys("sync", at.display(), error))?;
+        mount::sync_filesystem(&at)?;
         self.unmount(record, How::Strict)?;
         if let Some(source) = source {
             self.wait_until_unmounted(record, &source)?;

@@ -7,6 +7,7 @@
 //! that tests can fail or stop the program at each one.
 
 pub mod cgroup;
+mod chain;
 mod child;
 pub mod effect;
 pub mod enter;
@@ -28,6 +29,7 @@ pub mod term;
 mod wait;
 
 pub use cgroup::Cgroup;
+pub use chain::chain;
 pub use enter::{Directory, Ended, EnterError, Entry, Namespaces, Note, enter};
 pub use env::Environment;
 pub use identity::{Account, Caller};
