@@ -148,3 +148,127 @@ fn store(kind: Option<Spanned<Kind>>, zfs: Option<ZfsTable>) -> Result<StoreConf
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{faults, shipped};
+    use super::*;
+
+    #[test]
+    fn an_empty_configuration_is_the_default() {
+        assert_eq!(Config::parse("version = 1").unwrap(), Config::default());
+        assert_eq!(Config::default().store.kind(), Kind::Dir);
+        assert_eq!(Config::default().grace.to_string(), "10m");
+    }
+
+    #[test]
+    fn a_pool_is_enough_for_zfs() {
+        let config = Config::parse("version = 1\nstore = \"zfs\"\n[zfs]\npool = \"tank/build\"").unwrap();
+        let store = StoreConfig::Zfs { pool: "tank/build".parse().unwrap(), reserve: Size::new(64 << 20) };
+        assert_eq!(config, Config { store, ..Config::default() });
+    }
+
+    #[test]
+    fn every_key_of_the_configuration_is_read() {
+        let config = Config::parse(
+            "version = 1\nstore = \"zfs\"\ngrace = \"2h\"\n[zfs]\npool = \"tank\"\nreserve = \"1G\"",
+        )
+        .unwrap();
+        let store = StoreConfig::Zfs { pool: "tank".parse().unwrap(), reserve: Size::new(1 << 30) };
+        assert_eq!(config, Config { store, grace: Period::from_secs(7200) });
+        assert_eq!(config.store.kind(), Kind::Zfs);
+    }
+
+    #[test]
+    fn a_zfs_table_may_stand_beside_the_store_dir() {
+        let config = Config::parse("version = 1\nstore = \"dir\"\n[zfs]\npool = \"tank\"").unwrap();
+        assert_eq!(config.store, StoreConfig::Dir);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_configuration_is_shown_where_it_is_wrong() {
+        let said = faults(
+            Config::parse,
+            &[
+                "store = \"btrfs\"",
+                "store = \"zfs\"",
+                "store = \"zfs\"\n[zfs]\nreserve = \"1G\"",
+                "grace = 600",
+                "grace = \"600\"",
+                "[zfs]\npool = \"tank@snap\"",
+                "[zfs]\npool = \"tank\"\nreserve = \"1.5G\"",
+                "[zfs]\npool = \"tank\"\nname = \"x\"",
+                "[log]",
+            ],
+        );
+        insta::assert_snapshot!(said, @r##"
+        f.toml:2:9: store: unknown variant `btrfs`, expected `dir` or `zfs`
+            store = "btrfs"
+                    ^^^^^^^
+        f.toml:2:9: store: "zfs" needs a table [zfs] that says pool = "NAME"
+            store = "zfs"
+                    ^^^^^
+        f.toml:3:1: zfs: missing field `pool`
+            [zfs]
+            ^^^^^
+        f.toml:2:9: grace: invalid type: integer `600`, expected a string
+            grace = 600
+                    ^^^
+        f.toml:2:9: grace: "600" is not a period: it needs a unit: s, m, h or d
+            grace = "600"
+                    ^^^^^
+        f.toml:3:8: zfs.pool: "tank@snap" is not the name of a pool or dataset: only letters, digits and _ . : - may stand between its slashes
+            pool = "tank@snap"
+                   ^^^^^^^^^^^
+        f.toml:4:11: zfs.reserve: "1.5G" is not a size: no such unit, write K, M, G or T
+            reserve = "1.5G"
+                      ^^^^^^
+        f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
+            name = "x"
+            ^^^^
+        f.toml:2:2: log: unknown field `log`, expected one of `version`, `store`, `grace`, `zfs`
+            [log]
+             ^^^
+        "##);
+    }
+
+    #[test]
+    fn pool_names_follow_the_table() {
+        for text in ["tank", "tank/build", "rpool/a.b/c_d", "t-1:x"] {
+            assert_eq!(text.parse::<Pool>().unwrap().as_str(), text);
+        }
+        let bad = [
+            ("", "a letter"),
+            ("1tank", "a letter"),
+            ("-tank", "a letter"),
+            ("tank/", "each part"),
+            ("tank//a", "each part"),
+            ("tank/../x", "each part"),
+            ("tank/-a", "each part"),
+            ("tank@a", "may stand"),
+            ("ta nk", "may stand"),
+            ("tank%", "may stand"),
+            (&"t".repeat(101), "100 bytes"),
+        ];
+        for (text, why) in bad {
+            let error = text.parse::<Pool>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_configuration_parses_with_and_without_its_comments() {
+        let (_, text) = shipped("").into_iter().find(|(name, _)| name == "zchroot.toml").unwrap();
+        assert_eq!(Config::parse(&text).unwrap(), Config::default());
+        let bare: String = text
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert!(bare.contains("\npool = \"tank\""));
+        assert_eq!(Config::parse(&bare).unwrap(), Config::default());
+        let zfs = Config::parse(&bare.replace("\"dir\"\n", "\"zfs\"\n")).unwrap();
+        let reserve = RESERVE;
+        assert_eq!(zfs.store, StoreConfig::Zfs { pool: "tank".parse().unwrap(), reserve });
+    }
+}

@@ -106,7 +106,8 @@ impl fmt::Display for Diagnostic {
 
 fn show(diagnostic: &Diagnostic, label: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Diagnostic { file, place, message } = diagnostic;
-    write!(f, "{}", file.display())?;
+    // A name in a directory may hold anything: it must not reach the terminal as it is.
+    write!(f, "{}", file.display().to_string().replace(char::is_control, "?"))?;
     if let Some(Place { line, column, .. }) = place {
         write!(f, ":{line}:{column}")?;
     }
@@ -147,5 +148,80 @@ impl fmt::Display for Finding {
             Severity::Error => "error: ",
         };
         show(&self.diagnostic, label, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(text: &str, at: &str) -> Place {
+        let start = text.find(at).unwrap();
+        Place::of(text, &(start..start + at.len()))
+    }
+
+    #[test]
+    fn places_follow_the_table() {
+        let text = "one\n\ttwo = \"zwölf\" # end\nthree";
+        for (at, line, column, width) in
+            [("one", 1, 1, 3), ("two", 2, 2, 3), ("zwölf", 2, 9, 5), ("# end", 2, 16, 5), ("three", 3, 1, 5)]
+        {
+            let place = place(text, at);
+            assert_eq!((place.line, place.column, place.width), (line, column, width), "{at}");
+            let marked: String = place.text.chars().skip(place.offset).take(place.width).collect();
+            assert_eq!(marked, at);
+        }
+    }
+
+    #[test]
+    fn a_span_of_several_lines_marks_the_first() {
+        let place = place("users = [ \n  1,\n]", "[ \n  1,\n]");
+        assert_eq!((place.line, place.column, place.width, place.text.as_str()), (1, 9, 1, "users = ["));
+    }
+
+    #[test]
+    fn a_place_behind_the_end_or_inside_a_character_is_still_a_place() {
+        for (text, span) in [("", 0..0), ("", 5..9), ("a", 1..1), ("ö", 1..2), ("a\n", 2..2), ("a", 9..2)] {
+            let place = Place::of(text, &span);
+            assert!(place.line >= 1 && place.column >= 1 && place.width >= 1, "{text:?} {span:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_line_only_the_part_around_the_place_is_shown() {
+        let text = format!("{}WRONG{}", "a".repeat(5000), "b".repeat(5000));
+        let place = place(&text, "WRONG");
+        assert_eq!((place.column, place.text.len()), (5001, WINDOW));
+        assert_eq!(place.text.get(place.offset..place.offset + place.width), Some("WRONG"));
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let text = "a = \u{1b}[31m";
+        let file = PathBuf::from("/etc/\u{1b}[31m\n.toml");
+        let diagnostic = Fault::at(0..1, "wrong").in_file(&file, text);
+        insta::assert_snapshot!(diagnostic, @r##"
+        /etc/?[31m?.toml:1:1: wrong
+            a =  [31m
+            ^
+        "##);
+    }
+
+    #[test]
+    fn a_finding_says_how_much_it_matters() {
+        let severities = [Severity::Note, Severity::Warning, Severity::Error];
+        let said = severities.map(|severity| {
+            let diagnostic = Diagnostic { file: "f".into(), place: None, message: "m".to_owned() };
+            Finding { severity, diagnostic }.to_string()
+        });
+        assert_eq!(said, ["f: note: m", "f: warning: m", "f: error: m"]);
+        assert!(severities.is_sorted());
+    }
+
+    #[test]
+    fn a_finding_goes_to_json_flat() {
+        let diagnostic = Fault::at(4..5, "m").in_file(Path::new("f"), "a = 1");
+        let json = serde_json::to_string(&Finding { severity: Severity::Warning, diagnostic }).unwrap();
+        insta::assert_snapshot!(json, @r###"{"severity":"warning","file":"f","place":{"line":1,"column":5,"text":"a = 1","offset":4,"width":1},"message":"m"}"###);
     }
 }

@@ -11,7 +11,6 @@ use std::str::FromStr;
 
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::Fault;
@@ -65,19 +64,20 @@ fn tables_in<'a, 'i>(value: &'a DeValue<'i>) -> impl Iterator<Item = &'a DeTable
     value.as_table().into_iter().chain(items.filter_map(|item| item.get_ref().as_table()))
 }
 
-/// The place of a key's value in a text that was parsed before, or of `item` in it if it is a list.
-pub(super) fn find(text: &str, path: &[&str], item: Option<&str>) -> Option<Range<usize>> {
+/// The place of a value in a text that was parsed before: `path` leads to it by keys and, in lists, by
+/// numbers from 0.
+pub(super) fn find(text: &str, path: &[&str]) -> Option<Range<usize>> {
     let table = DeTable::parse(text).ok()?;
-    let (last, tables) = path.split_last()?;
-    let mut inner = table.get_ref();
-    for name in tables {
-        inner = inner.get(*name)?.get_ref().as_table()?;
+    let (first, rest) = path.split_first()?;
+    let mut value = table.get_ref().get(*first)?;
+    for step in rest {
+        value = match value.get_ref() {
+            DeValue::Table(table) => table.get(*step)?,
+            DeValue::Array(array) => array.get(step.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
     }
-    let value = inner.get(*last)?;
-    let listed = item.zip(value.get_ref().as_array()).and_then(|(item, array)| {
-        array.iter().find(|value| value.get_ref().as_str() == Some(item)).map(Spanned::span)
-    });
-    Some(listed.unwrap_or_else(|| value.span()))
+    Some(value.span())
 }
 
 /// A value written as a string and parsed by its `FromStr`; a refusal then points at that string.
@@ -150,5 +150,47 @@ impl FromStr for Absolute {
         }
         // Without `//`, `/./` and a last slash: the same path is the same value.
         Ok(Self(Path::new(text).components().collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absolute_paths_follow_the_table() {
+        for (text, path) in
+            [("/", "/"), ("/a", "/a"), ("/a/", "/a"), ("//a/./b", "/a/b"), ("/a..b/c", "/a..b/c")]
+        {
+            assert_eq!(text.parse::<Absolute>().unwrap().0.as_os_str(), path);
+        }
+        let bad = [
+            ("", "not absolute"),
+            ("a", "not absolute"),
+            ("./a", "not absolute"),
+            ("~/a", "not absolute"),
+            ("/..", "`..`"),
+            ("/a/../b", "`..`"),
+            ("/a/..", "`..`"),
+            ("/a\0", "control"),
+            ("/a\n", "control"),
+        ];
+        for (text, why) in bad {
+            let error = text.parse::<Absolute>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_are_found_by_keys_and_numbers() {
+        let text = "a = 1\n[t]\nl = ['x', 'y']\n[[m]]\nk = 2\n[[m]]\nk = 3\n";
+        let found = |path: &[&str]| find(text, path).and_then(|span| text.get(span));
+        assert_eq!(found(&["a"]), Some("1"));
+        assert_eq!(found(&["t", "l", "1"]), Some("'y'"));
+        assert_eq!(found(&["m", "1", "k"]), Some("3"));
+        for path in [&[][..], &["b"], &["a", "b"], &["t", "l", "2"], &["t", "l", "x"], &["m", "2", "k"]] {
+            assert_eq!(found(path), None, "{path:?}");
+        }
+        assert_eq!(find("a = ", &["a"]), None);
     }
 }

@@ -148,7 +148,11 @@ impl<'a> Loader<'a> {
         ConfigDir::open(self.layout, self.owner)
     }
 
-    pub(super) fn dir(&self, name: &str) -> Result<Option<ConfigDir>, Error> {
+    pub(super) fn config_dir(&self) -> PathBuf {
+        self.layout.config_dir()
+    }
+
+    fn dir(&self, name: &str) -> Result<Option<ConfigDir>, Error> {
         self.top()?.map_or(Ok(None), |top| top.sub(name))
     }
 
@@ -203,9 +207,13 @@ impl<'a> Loader<'a> {
             return parsed.map_err(|fault| invalid(fault, dir.path_of(&file_name), &text));
         }
         let text = built_in(name).ok_or_else(|| Error::NoProfile { name: name.clone() })?;
-        let place = || PathBuf::from(format!("(built in)/profiles/{file_name}"));
-        Profile::parse(name, text).map_err(|fault| invalid(fault, place(), text))
+        Profile::parse(name, text).map_err(|fault| invalid(fault, built_in_place(name), text))
     }
+}
+
+/// What stands for the file of a profile that is built in.
+pub(super) fn built_in_place(name: &ProfileName) -> PathBuf {
+    PathBuf::from(format!("(built in)/profiles/{name}.toml"))
 }
 
 fn read_template(dir: &ConfigDir, name: &TemplateName) -> Result<Option<Template>, Error> {
@@ -218,3 +226,6 @@ fn read_template(dir: &ConfigDir, name: &TemplateName) -> Result<Option<Template
 fn invalid(fault: Fault, file: PathBuf, text: &str) -> Error {
     Error::Invalid(Box::new(fault.in_file(&file, text)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@
 //!
 //! Nothing is written here, so there is no lock and nothing to recover: an administrator's editor replaces a
 //! file at once or the reader meets half a file, which is an error that names it. Three steps are kept
-//! apart: [`read`](self) opens files through directory fds and decides whether they are to be trusted,
+//! apart: `read` opens files through directory fds and decides whether they are to be trusted,
 //! `document` and the types parse a `&str`, and [`policy`] decides on what was parsed. One broken file
 //! never stops the others.
 
@@ -19,9 +19,12 @@ mod config;
 mod definition;
 mod diagnostic;
 mod document;
+#[cfg(test)]
+mod fixture;
 mod load;
 pub mod policy;
 mod profile;
+mod profile_file;
 mod read;
 
 pub use account::{AccountName, AccountNameError, Accounts, HostAccounts};

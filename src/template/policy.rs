@@ -107,3 +107,117 @@ fn is_listed(users: &[AccountName], groups: &[AccountName], who: &Who, accounts:
     users.iter().any(|user| user.as_str() == who.name)
         || groups.iter().any(|group| accounts.gid(group).is_some_and(has))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::FewAccounts;
+    use super::*;
+
+    const ROOT: u32 = 0;
+    const ALICE: u32 = 1001;
+    const BOB: u32 = 1002;
+
+    fn names(list: &[&str]) -> Vec<AccountName> {
+        list.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn who(name: &str, uid: u32, gid: u32, groups: &[u32]) -> Who {
+        Who { uid, gid, groups: groups.to_vec(), name: name.to_owned() }
+    }
+
+    fn access(users: &[&str], groups: &[&str], root_users: &[&str], root_groups: &[&str]) -> Access {
+        Access {
+            users: names(users),
+            groups: names(groups),
+            root_users: names(root_users),
+            root_groups: names(root_groups),
+        }
+    }
+
+    #[test]
+    fn the_whole_matrix_of_lists_and_targets() {
+        use Grant::{BecomesRoot, Oneself};
+        use Refusal::{NotAsOther, NotAsRoot, NotListed};
+        use Verdict::{Allowed, Denied};
+
+        let alone = who("alice", ALICE, 1001, &[]);
+        let in_sbuild = who("alice", ALICE, 1001, &[100, 130]);
+        let now_sbuild = who("alice", ALICE, 130, &[]);
+        let user = [Allowed(Oneself), Denied(NotAsRoot), Denied(NotAsOther)];
+        let root = [Allowed(Oneself), Allowed(BecomesRoot), Denied(NotAsOther)];
+        let none = [Denied(NotListed); 3];
+        let rows = [
+            ("nobody listed", access(&[], &[], &[], &[]), &alone, none),
+            ("somebody else listed", access(&["bob"], &["sudo"], &["bob"], &["sudo"]), &in_sbuild, none),
+            ("in users", access(&["bob", "alice"], &[], &[], &[]), &alone, user),
+            ("in groups", access(&[], &["sbuild"], &[], &[]), &in_sbuild, user),
+            ("in groups by the real gid", access(&[], &["sbuild"], &[], &[]), &now_sbuild, user),
+            ("not in groups", access(&[], &["sbuild"], &[], &[]), &alone, none),
+            ("in root-users", access(&[], &[], &["alice"], &[]), &alone, root),
+            ("in root-groups", access(&[], &[], &[], &["sbuild"]), &in_sbuild, root),
+            ("in root-groups by the real gid", access(&[], &[], &[], &["sbuild"]), &now_sbuild, root),
+            ("not in root-groups", access(&[], &[], &[], &["sbuild"]), &alone, none),
+            ("in users and root-groups", access(&["alice"], &[], &[], &["sbuild"]), &in_sbuild, root),
+            ("in groups and root-users", access(&[], &["sbuild"], &["alice"], &[]), &in_sbuild, root),
+            ("in users, another in root-users", access(&["alice"], &[], &["bob"], &[]), &alone, user),
+            ("a group the host does not know", access(&[], &["ghosts"], &[], &["ghosts"]), &alone, none),
+            ("a user name is no group name", access(&["sbuild"], &["alice"], &[], &[]), &in_sbuild, none),
+        ];
+        for (row, access, who, expected) in rows {
+            let verdicts = [ALICE, ROOT, BOB].map(|target| decide(&access, who, target, &FewAccounts));
+            assert_eq!(verdicts, expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn root_may_do_everything_and_needs_no_list() {
+        for target in [ROOT, ALICE, 65_534] {
+            let verdict = decide(&Access::default(), &who("root", ROOT, 0, &[]), target, &FewAccounts);
+            assert_eq!(verdict, Verdict::Allowed(Grant::Superuser));
+        }
+    }
+
+    #[test]
+    fn only_the_uid_makes_a_caller_root() {
+        let impostor = who("root", ALICE, 0, &[0]);
+        let verdict = decide(&Access::default(), &impostor, ROOT, &FewAccounts);
+        assert_eq!(verdict, Verdict::Denied(Refusal::NotListed));
+    }
+
+    #[test]
+    fn a_caller_without_a_name_is_in_no_list_of_names() {
+        let nameless = who("", 4711, 4711, &[]);
+        let verdict = decide(&access(&["alice"], &[], &["bob"], &[]), &nameless, 4711, &FewAccounts);
+        assert_eq!(verdict, Verdict::Denied(Refusal::NotListed));
+        assert!(of_session(&access(&[], &["users"], &[], &[]), &nameless, &FewAccounts).is_empty());
+    }
+
+    #[test]
+    fn the_uid_that_means_no_change_is_nobody_even_for_root() {
+        for (caller, target) in [(ROOT, u32::MAX), (u32::MAX, u32::MAX), (u32::MAX, ROOT)] {
+            let verdict = decide(&Access::default(), &who("root", caller, 0, &[]), target, &FewAccounts);
+            assert_eq!(verdict, Verdict::Denied(Refusal::NoSuchUser));
+        }
+    }
+
+    #[test]
+    fn a_session_belongs_to_who_began_it_as_what_he_could_be() {
+        let alice = who("alice", ALICE, 1001, &[130]);
+        let as_root = of_session(&access(&["alice"], &[], &[], &["sbuild"]), &alice, &FewAccounts);
+        assert_eq!(as_root, access(&[], &[], &["alice"], &[]));
+        let as_user = of_session(&access(&["bob"], &["sbuild"], &["bob"], &[]), &alice, &FewAccounts);
+        assert_eq!(as_user, access(&["alice"], &[], &[], &[]));
+        let bob = who("bob", BOB, 1002, &[130]);
+        assert_eq!(decide(&as_user, &bob, BOB, &FewAccounts), Verdict::Denied(Refusal::NotListed));
+    }
+
+    #[test]
+    fn each_refusal_says_what_would_be_needed() {
+        let said = [Refusal::NotListed, Refusal::NotAsRoot, Refusal::NotAsOther, Refusal::NoSuchUser]
+            .map(|refusal| refusal.to_string());
+        assert!(said[0].contains("users, groups, root-users and root-groups"));
+        assert!(said[1].contains("root-users or root-groups"));
+        assert!(said[2].contains("another user"));
+        assert!(said[3].contains("no user"));
+    }
+}

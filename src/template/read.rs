@@ -98,6 +98,9 @@ impl ConfigDir {
         match openat(&self.fd, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
             Ok(fd) => Ok(Some(fd)),
             Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOTDIR) => {
+                Err(untrusted(path, "it is no directory, and a symbolic link is not followed".to_owned()))
+            }
             Err(Errno::LOOP) => Err(untrusted(path, "it is a symbolic link".to_owned())),
             Err(errno) => Ok(at("open", path, Err(errno.into()))?),
         }
