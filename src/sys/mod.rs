@@ -35,3 +35,4 @@ pub use env::Environment;
 pub use identity::{Account, Caller};
 pub use privilege::raised;
 pub use startup::Process;
+pub mod tree;
