@@ -9,3 +9,4 @@
 pub mod effect;
 pub mod file;
 pub mod lock;
+pub mod worker;
