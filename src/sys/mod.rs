@@ -10,3 +10,4 @@ pub mod effect;
 pub mod file;
 pub mod lock;
 pub mod worker;
+pub mod tree;
