@@ -35,4 +35,5 @@ pub use env::Environment;
 pub use identity::{Account, Caller};
 pub use privilege::raised;
 pub use startup::Process;
+pub mod worker;
 pub mod tree;
