@@ -191,10 +191,14 @@ impl Root {
             Err(Errno::NOENT) => {}
             other => return Ok(other?),
         }
-        let (Some(parent), name) = (path.parent(), path.file_name()) else { return Err(Errno::NOENT.into()) };
         *steps = steps.checked_sub(1).ok_or(Errno::LOOP)?;
+        let parent = path.parent().ok_or(Errno::NOENT)?;
         let dir = self.dirs(parent, notice, steps)?;
-        let Some(name) = name.map(Path::new) else { return Ok(self.handle(path, OFlags::DIRECTORY)?) };
+        // With the directories above it may be there after all: `new/../etc`.
+        let name = match (self.handle(path, OFlags::DIRECTORY), path.file_name()) {
+            (Err(Errno::NOENT), Some(name)) => Path::new(name),
+            (other, _) => return Ok(other?),
+        };
         if let Some(link) = dangling(&dir, name)? {
             return self.dirs(&parent.join(link), notice, steps);
         }
@@ -217,6 +221,10 @@ impl Root {
         *steps = steps.checked_sub(1).ok_or(Errno::LOOP)?;
         let (parent, name) = split(path)?;
         let dir = self.dirs(parent, notice, steps)?;
+        match self.handle(path, OFlags::empty()) {
+            Err(Errno::NOENT) => {}
+            other => return Ok(other?),
+        }
         if let Some(link) = dangling(&dir, name)? {
             return self.file(&parent.join(link), notice, steps);
         }
@@ -301,7 +309,7 @@ fn split(path: &Path) -> io::Result<(&Path, &Path)> {
     }
 }
 
-/// Where `name` leads if it is a symlink; `None` if there is nothing.
+/// Where `name`, which leads nowhere, does so; `None` if there is nothing.
 fn dangling(dir: &OwnedFd, name: &Path) -> io::Result<Option<PathBuf>> {
     match rustix::fs::readlinkat(dir, name, Vec::new()) {
         Ok(link) => Ok(Some(PathBuf::from(std::ffi::OsString::from_vec(link.into_bytes())))),
@@ -357,3 +365,6 @@ pub fn give(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
     rustix::fs::fchown(file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
     Ok(rustix::fs::fchmod(file, Mode::from(owner.mode))?)
 }
+
+#[cfg(test)]
+mod tests;

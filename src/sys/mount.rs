@@ -6,13 +6,16 @@
 //!
 //! Unmounting is in [`table`], which knows what is mounted where.
 
+#[cfg(test)]
+pub(crate) mod scratch;
 mod table;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -143,14 +146,26 @@ impl Detached {
     /// Attaches the mount to `target`, an `O_PATH` handle, and makes it private there.
     ///
     /// # Errors
-    /// As move_mount(2): ENOTDIR if one is a directory and the other is not.
+    /// As move_mount(2); but ENOTDIR or EISDIR, of the target, if it is not what the mount's root is.
     pub fn attach(self, target: BorrowedFd<'_>) -> io::Result<Attached> {
         effect::point("mount")?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&self.fd, "", target, "", flags)?;
+        move_mount(&self.fd, "", target, "", flags).map_err(|error| misfit(error, &self.fd, target))?;
         // The kernel makes a mount shared when it is attached under a shared one, so private comes after.
         set_attributes(self.fd.as_fd(), self.recursive, MountAttrFlags::empty())?;
         Ok(Attached { fd: self.fd })
+    }
+}
+
+/// The kernel says EINVAL for a file on a directory as for much else.
+fn misfit(error: Errno, mount: &OwnedFd, target: BorrowedFd<'_>) -> io::Error {
+    let is_dir = |fd: BorrowedFd<'_>| {
+        rustix::fs::fstat(fd).map(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
+    };
+    match (error, is_dir(mount.as_fd()), is_dir(target)) {
+        (Errno::INVAL, Ok(true), Ok(false)) => Errno::NOTDIR.into(),
+        (Errno::INVAL, Ok(false), Ok(true)) => Errno::ISDIR.into(),
+        _ => error.into(),
     }
 }
 
@@ -211,7 +226,7 @@ pub fn is_mount_root(path: &Path) -> Result<bool> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     match rustix::fs::statx(CWD, path, flags, StatxFlags::empty()) {
         Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
-        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(false),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
         Err(error) => at("look for a mount at", path, Err(error.into())),
     }
 }
@@ -286,3 +301,6 @@ fn set_attributes(mount: BorrowedFd<'_>, recursive: bool, set: MountAttrFlags) -
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,3 +163,33 @@ unsafe fn list(first: *const *mut c_char) -> Vec<Vec<u8>> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_among_the_users_and_groups_of_the_host() {
+        let users = users().unwrap();
+        let root = users.iter().find(|user| user.name == b"root").unwrap();
+        assert_eq!((root.uid, root.gid), (0, 0));
+        assert!(groups().unwrap().iter().any(|group| group.name == b"root" && group.gid == 0));
+    }
+
+    #[test]
+    fn sys_root_the_ages_of_passwords_are_those_of_the_file() {
+        let found = shadows().unwrap();
+        let root = found.iter().find(|entry| entry.name == b"root").unwrap();
+        let fd =
+            rustix::fs::open("/etc/shadow", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
+        let text = crate::sys::file::read_limited(std::fs::File::from(fd), 1 << 20).unwrap();
+        let line = text.lines().find(|line| line.starts_with("root:")).unwrap();
+        let days: Vec<_> = line.split(':').skip(2).take(6).map(|field| field.parse().ok()).collect();
+        assert_eq!(root.days.to_vec(), days);
+    }
+
+    #[test]
+    fn an_empty_enumeration_is_a_failure() {
+        assert!(some(Vec::<User>::new()).is_err());
+    }
+}

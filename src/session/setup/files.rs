@@ -84,7 +84,7 @@ impl Setup<'_> {
         let access = Access { read_only: true, no_exec: true, ..Access::default() };
         let shown = Detached::bind_open(copy.as_fd(), access).and_then(|mount| mount.attach(point.as_fd()));
         match shown {
-            Err(error) if error.raw_os_error() == Some(libc::ENOTDIR) => {
+            Err(error) if error.raw_os_error() == Some(libc::EISDIR) => {
                 tracing::warn!(target = %target.display(), "file of the host is left out: a directory is there");
                 Ok(())
             }

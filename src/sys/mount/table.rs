@@ -3,10 +3,11 @@
 //! [`How::Strict`] never detaches a busy mount: after it every page written through a mapping is in the file
 //! system, which a commit rests on. [`How::Lazy`] always succeeds at once and leaves the rest to the kernel.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -88,21 +89,20 @@ fn unmount(point: &Path, how: UnmountFlags) -> Result<()> {
     }
 }
 
+/// The mounts that can be seen at or below `root`: what lies under another mount on `root` comes to light
+/// when that one is gone.
 fn points(root: &Path, with_root: bool) -> Result<Vec<PathBuf>> {
-    let Some(root) = at("look for mounts at", root, real_path(root))? else { return Ok(Vec::new()) };
+    let Some((top, root)) = at("look for mounts at", root, place(root))? else { return Ok(Vec::new()) };
     let table = Path::new("/proc/thread-self/mountinfo");
     let text = at("read", table, read_table(table))?;
-    let mut lines: Vec<Line> = text
-        .split(|byte| *byte == b'\n')
-        .filter_map(Line::parse)
-        .filter(|line| line.point.starts_with(&root) && (with_root || line.point != root))
-        .collect();
-    sort_by_depth(&mut lines);
-    Ok(lines.into_iter().map(|line| line.point).collect())
+    let lines = text.split(|byte| *byte == b'\n').filter_map(Line::parse).collect();
+    let mut below = in_mount_order(lines, top);
+    below.retain(|line| line.point.starts_with(&root) && (with_root || line.id != top));
+    Ok(below.into_iter().map(|line| line.point).collect())
 }
 
-/// The path of `root` as the mount table spells it, `None` if it is absent.
-fn real_path(root: &Path) -> io::Result<Option<PathBuf>> {
+/// The mount on which `root` lies and its path as the mount table spells it, `None` if it is absent.
+fn place(root: &Path) -> io::Result<Option<(u64, PathBuf)>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd: OwnedFd = match rustix::fs::open(root, flags, Mode::empty()) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -110,7 +110,8 @@ fn real_path(root: &Path) -> io::Result<Option<PathBuf>> {
     };
     let link = format!("/proc/thread-self/fd/{}", fd.as_raw_fd());
     let path = rustix::fs::readlink(link, Vec::new())?;
-    Ok(Some(PathBuf::from(OsString::from_vec(path.into_bytes()))))
+    let super::MountId(mount) = super::mount_id(fd.as_fd())?;
+    Ok(Some((mount, PathBuf::from(OsString::from_vec(path.into_bytes())))))
 }
 
 fn read_table(path: &Path) -> io::Result<Vec<u8>> {
@@ -156,25 +157,27 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Each mount after its parent. The table's own order does not say so: it goes by the time at which a mount
-/// was made, which may be long before it was attached.
-fn sort_by_depth(lines: &mut [Line]) {
-    let parents: std::collections::HashMap<u64, u64> =
-        lines.iter().map(|line| (line.id, line.parent)).collect();
-    let depth = |line: &Line| {
-        let mut id = line.parent;
-        // A bound, since the table is read piecewise while others mount and may contradict itself.
-        (0..parents.len())
-            .take_while(|_| match parents.get(&id) {
-                Some(parent) => {
-                    id = *parent;
-                    true
-                }
-                None => false,
-            })
-            .count()
-    };
-    lines.sort_by_cached_key(depth);
+/// `top` and all that is mounted on it, each after its parent. The table's own order does not say so: it
+/// goes by the time at which a mount was made, which may be long before it was attached. Of two mounts on
+/// the same parent, one that covers the place of the other comes after it.
+fn in_mount_order(lines: Vec<Line>, top: u64) -> Vec<Line> {
+    let mut children: HashMap<u64, Vec<Line>> = HashMap::new();
+    let mut waiting = Vec::new();
+    for line in lines {
+        if line.id == top {
+            waiting.push(line);
+        } else {
+            children.entry(line.parent).or_default().push(line);
+        }
+    }
+    let mut order = Vec::new();
+    while let Some(line) = waiting.pop() {
+        let mut next = children.remove(&line.id).unwrap_or_default();
+        next.sort_by(|a, b| a.point.cmp(&b.point));
+        waiting.append(&mut next);
+        order.push(line);
+    }
+    order
 }
 
 impl Error {
@@ -204,23 +207,30 @@ mod tests {
     #[test]
     fn mounts_are_ordered_by_their_parents_and_not_by_the_table() {
         let line = |id, parent, point: &str| Line { id, parent, point: point.into() };
-        let mut lines = vec![
+        let lines = vec![
             line(3, 9, "/r/a/b"),
             line(9, 7, "/r/a"),
             line(7, 1, "/r"),
             line(4, 3, "/r/a/b"),
             line(8, 7, "/r/c"),
+            line(2, 1, "/r/hidden"),
         ];
-        sort_by_depth(&mut lines);
-        let ids: Vec<_> = lines.iter().map(|line| line.id).collect();
-        assert_eq!(ids, [7, 9, 8, 3, 4]);
+        let ids: Vec<_> = in_mount_order(lines, 7).iter().map(|line| line.id).collect();
+        assert_eq!(ids, [7, 8, 9, 3, 4]);
     }
 
     #[test]
-    fn a_table_that_contradicts_itself_ends_the_sort() {
+    fn a_mount_that_covers_another_goes_first_when_all_go() {
+        let line = |id, parent, point: &str| Line { id, parent, point: point.into() };
+        let lines = vec![line(1, 0, "/r"), line(2, 1, "/r/a/b"), line(3, 1, "/r/a"), line(4, 3, "/r/a/b")];
+        let ids: Vec<_> = in_mount_order(lines, 1).iter().rev().map(|line| line.id).collect();
+        assert_eq!(ids, [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn a_table_that_contradicts_itself_is_read_to_an_end() {
         let line = |id, parent| Line { id, parent, point: "/r".into() };
-        let mut lines = vec![line(1, 2), line(2, 1)];
-        sort_by_depth(&mut lines);
-        assert_eq!(lines.len(), 2);
+        assert_eq!(in_mount_order(vec![line(1, 2), line(2, 1), line(3, 3)], 1).len(), 2);
+        assert!(in_mount_order(vec![line(1, 2)], 7).is_empty());
     }
 }
