@@ -10,12 +10,18 @@ use crate::store::{SessionId, TemplateName, VersionId};
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
-#[command(name = "zchroot", version, max_term_width = 100, disable_help_subcommand = true, after_help = "\
+#[command(
+    name = "zchroot",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "\
 A template is a named chroot; a session is a private, writable clone of its current version.
 Try:  zchroot create demo --from bootstrap:trixie     make a template's first version
       zchroot run demo -- cat /etc/os-release         run a command in a throw-away session
       zchroot update demo -- apt-get -y upgrade       make a new version, all at once
-Manual: zchroot(8), zchroot.toml(5), zchroot-templates(5)")]
+Manual: zchroot(8), zchroot.toml(5), zchroot-templates(5)"
+)]
 pub struct Cli {
     /// Options that every command knows.
     #[command(flatten)]
@@ -181,11 +187,13 @@ pub enum Net {
 
 /// `zchroot run`.
 #[derive(Debug, Args)]
-#[command(after_help = "The exit status is the command's; 128+n if signal n killed it; 127 if it was not found, \
+#[command(
+    after_help = "The exit status is the command's; 128+n if signal n killed it; 127 if it was not found, \
 126 if it could not\nbe executed, 125 if zchroot failed.\n\
 Examples: zchroot run sid                                 a login shell\n          \
 zchroot run sid -u root -d / -- apt-get -s upgrade\n          \
-zchroot run sid --net none -- make check          no network but lo")]
+zchroot run sid --net none -- make check          no network but lo"
+)]
 pub struct Run {
     /// The template, by name or alias
     pub template: TemplateName,
@@ -217,7 +225,9 @@ pub struct Begin {
 
 /// `zchroot exec`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit statuses are those of `zchroot run`. Any number of commands may run in a session at a time.")]
+#[command(
+    after_help = "Exit statuses are those of `zchroot run`. Any number of commands may run in a session at a time."
+)]
 pub struct Exec {
     /// The session
     pub session: SessionId,
@@ -231,7 +241,9 @@ pub struct Exec {
 
 /// `zchroot end`.
 #[derive(Debug, Args)]
-#[command(after_help = "Every process of the session is ended, its mounts and its tree go. Can be repeated after a failure.")]
+#[command(
+    after_help = "Every process of the session is ended, its mounts and its tree go. Can be repeated after a failure."
+)]
 pub struct End {
     /// The sessions
     #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -243,10 +255,12 @@ pub struct End {
 
 /// `zchroot update`.
 #[derive(Debug, Args)]
-#[command(after_help = "The command runs as root in a source session, a private copy of the current version. Others see the old\n\
+#[command(
+    after_help = "The command runs as root in a source session, a private copy of the current version. Others see the old\n\
 version until it is committed, the new one from then on, never anything between.\n\
 Examples: zchroot update sid -m 'security fixes' -- sh -c 'apt-get update && apt-get -y dist-upgrade'\n          \
-zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts")]
+zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts"
+)]
 pub struct Update {
     /// The template, by name or alias
     pub template: TemplateName,
@@ -307,8 +321,10 @@ pub struct SourceExec {
 
 /// `zchroot source commit`.
 #[derive(Debug, Args)]
-#[command(after_help = "If somebody else committed since the session was begun this is a conflict: exit status 3, nothing\n\
-changes, and the session is kept.")]
+#[command(
+    after_help = "If somebody else committed since the session was begun this is a conflict: exit status 3, nothing\n\
+changes, and the session is kept."
+)]
 pub struct SourceCommit {
     /// The source session
     pub session: SessionId,
@@ -335,7 +351,9 @@ pub struct Recover {
 
 /// `zchroot gc`.
 #[derive(Debug, Args)]
-#[command(after_help = "A thing goes only when no record refers to it and it is older than the grace time (zchroot.toml, grace).")]
+#[command(
+    after_help = "A thing goes only when no record refers to it and it is older than the grace time (zchroot.toml, grace)."
+)]
 pub struct Gc {
     /// Only say what would go, and why
     #[arg(short = 'n', long)]
@@ -347,7 +365,9 @@ pub struct Gc {
 
 /// `zchroot check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exits with 1 if there is an error among the findings; warnings alone are no failure.")]
+#[command(
+    after_help = "Exits with 1 if there is an error among the findings; warnings alone are no failure."
+)]
 pub struct Check {
     #[command(flatten)]
     /// Machine-readable output.

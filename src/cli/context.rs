@@ -13,6 +13,7 @@ use crate::session::Sessions;
 use crate::source::Sources;
 use crate::store::{Layout, Store, TemplateName};
 use crate::sys::privilege::raised;
+use crate::sys::signals::Held;
 use crate::sys::startup::Process;
 use crate::template::{self, Config, StoreConfig, Template};
 
@@ -62,9 +63,9 @@ impl Context {
                 Ok(Box::new(crate::zfs::ZfsStore::open(pool.as_str(), &self.layout, reserve.bytes())?))
             }
             #[cfg(not(feature = "zfs"))]
-            StoreConfig::Zfs { pool, .. } => {
-                Err(Error::failed(format!("the store of {pool} is on ZFS, and this zchroot was built without it")))
-            }
+            StoreConfig::Zfs { pool, .. } => Err(Error::failed(format!(
+                "the store of {pool} is on ZFS, and this zchroot was built without it"
+            ))),
         }
     }
 
@@ -102,6 +103,12 @@ impl Context {
     /// Progress on stderr, unless they asked for quiet.
     pub(super) fn bar(&self) -> Bar {
         Bar::new(self.globals.quiet)
+    }
+
+    /// From here on a signal that would end the program waits: until it can be passed on to a command, or until
+    /// the operation is whole.
+    pub(super) fn hold_signals() -> Result<Held, Error> {
+        Held::breaking().map_err(|error| crate::session::Error::sys("hold back", "signals", error).into())
     }
 
     /// Leaves `run` and its kind with the status that says "zchroot failed, not the command".

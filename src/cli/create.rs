@@ -27,10 +27,9 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     let template = define(&args.template, context)?;
     // While the tree is filled it is a bare tree: nothing of the host is mounted over it.
     let bare = Profile::default();
-    let version = signals::held(|| {
-        let begun = begin(&template, &bare, context)?;
-        fill(begun, opened, &bare, args.message.clone(), context)
-    })?;
+    let _held = Context::hold_signals()?;
+    let begun = begin(&template, &bare, context)?;
+    let version = fill(begun, Filling { from, opened }, &bare, args.message.clone(), context)?;
     context.note(&format!(
         "template {}: version {} (generation {}, {})",
         template.name,
@@ -56,10 +55,16 @@ fn begin(template: &Template, bare: &Profile, context: &Context) -> Result<Begun
     Ok(raised(|| sources.begin_first(SourceRequest { new, profile: bare }))?)
 }
 
+/// A source, and what was opened of it.
+struct Filling {
+    from: import::Source,
+    opened: import::Opened,
+}
+
 /// Fills the draft and commits it; on failure nothing of it is left.
 fn fill(
     begun: Begun,
-    opened: import::Opened,
+    filling: Filling,
     bare: &Profile,
     message: Option<String>,
     context: &Context,
@@ -68,16 +73,26 @@ fn fill(
     let root = context.layout.mount(&begun.record.id);
     let mut bar = context.bar();
     let filled = raised(|| {
-        let filled = opened.fill(&root, &mut bar);
+        let filled = import::fill(&filling.from, filling.opened, &root, &mut bar);
         bar.finish();
-        filled.and_then(|filled| import::looks_like_root(&root).map(|()| filled))
+        filled?;
+        if !import::looks_like_root(&root)? {
+            return Err(Error::failed(format!(
+                "{} has neither usr nor bin in it: it is no root file system",
+                filling.from
+            )));
+        }
+        if signals::asked_to_end().is_some() {
+            return Err(Error::failed(format!("template {}: interrupted", begun.record.template)));
+        }
+        Ok(())
     });
-    if let Err(error) = filled.and_then(|_| Ok(signals::interrupted()?)) {
+    if let Err(error) = filled {
         let cleared = raised(|| sources.abort(begun));
         if let Err(trouble) = cleared {
             Error::from(trouble).hint("zchroot recover").print();
         }
-        return Err(error.into());
+        return Err(error);
     }
     let id = begun.record.id.clone();
     match raised(|| sources.commit(begun, bare, message)) {

@@ -8,14 +8,14 @@ use super::policy;
 use crate::session::Kind;
 use crate::store::SessionId;
 use crate::sys::privilege::raised;
-use crate::sys::signals;
 
 pub(super) fn run(args: &End, context: &Context) -> Result<Status, Error> {
     let ids = if args.all { all_of_mine(context)? } else { args.sessions.clone() };
+    let _held = Context::hold_signals()?;
     let mut failed: Option<Error> = None;
     for id in &ids {
         // One that will not go does not keep the others.
-        if let Err(error) = signals::held(|| end(id, context)) {
+        if let Err(error) = end(id, context) {
             if let Some(earlier) = failed.replace(error) {
                 earlier.print();
             }

@@ -36,7 +36,10 @@ impl Error {
     }
 
     pub(super) fn output(error: io::Error) -> Self {
-        Self::new(Status::Failed, sys::file::Error { op: "write", path: "standard output".into(), source: error })
+        Self::new(
+            Status::Failed,
+            sys::file::Error { op: "write", path: "standard output".into(), source: error },
+        )
     }
 
     /// Adds a command that helps.
@@ -75,10 +78,16 @@ impl From<session::Error> for Error {
         let (status, hint) = match &error {
             E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
             E::InUse(_) | E::NotReady { .. } | E::StillMounted { .. } => (Status::Busy, None),
-            E::NoVersion(template) => (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE"))),
-            E::NoSuchVersion { template, .. } => (Status::NotFound, Some(format!("zchroot history {template}"))),
+            E::NoVersion(template) => {
+                (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
+            }
+            E::NoSuchVersion { template, .. } => {
+                (Status::NotFound, Some(format!("zchroot history {template}")))
+            }
             E::IsSource(id) => (Status::Failed, Some(format!("zchroot source abort {id}"))),
-            E::Record(session::record::Error::Unknown(_)) => (Status::NotFound, Some("zchroot list".to_owned())),
+            E::Record(session::record::Error::Unknown(_)) => {
+                (Status::NotFound, Some("zchroot list".to_owned()))
+            }
             E::Store(inner) => (status_of(inner), hint_for(inner)),
             _ => (Status::Failed, None),
         };
@@ -99,7 +108,9 @@ impl From<source::Error> for Error {
                 Some(format!("zchroot source abort {session}, then zchroot update {template} again")),
             ),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
-            E::NoVersion(template) => (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE"))),
+            E::NoVersion(template) => {
+                (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
+            }
             E::Store(inner) => (status_of(inner), hint_for(inner)),
             _ => (Status::Failed, None),
         };

@@ -10,7 +10,8 @@ use crate::sys::privilege::raised;
 
 pub(super) fn run(args: &History, context: &Context) -> Result<Status, Error> {
     // An alias names the template too; a template whose definition is gone still has its history.
-    let name = context.template(&args.template).map_or_else(|_| args.template.clone(), |template| template.name);
+    let name =
+        context.template(&args.template).map_or_else(|_| args.template.clone(), |template| template.name);
     let sources = context.sources()?;
     let entries = raised(|| sources.history(&name))?;
     if args.json.json {

@@ -61,7 +61,9 @@ fn template(args: &Info, context: &Context) -> Result<Status, Error> {
     let name: TemplateName = args.name.parse()?;
     let template = match template::template(&context.layout, name.as_str()) {
         Err(template::Error::NoTemplate { .. }) => {
-            return Err(Error::not_found(format!("there is no session and no template {name}")).hint("zchroot list"));
+            return Err(
+                Error::not_found(format!("there is no session and no template {name}")).hint("zchroot list")
+            );
         }
         other => other?,
     };

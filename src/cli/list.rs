@@ -54,7 +54,8 @@ fn templates(context: &Context) -> Result<Vec<Row>, Error> {
     for broken in &loaded.broken {
         output::note(&broken.to_string());
     }
-    let defined: BTreeSet<TemplateName> = loaded.templates.iter().map(|template| template.name.clone()).collect();
+    let defined: BTreeSet<TemplateName> =
+        loaded.templates.iter().map(|template| template.name.clone()).collect();
     let mut rows = Vec::new();
     for template in loaded.templates {
         let current = current(context, &template.name)?;
@@ -64,7 +65,13 @@ fn templates(context: &Context) -> Result<Vec<Row>, Error> {
         let Ok(name) = name.parse::<TemplateName>() else { continue };
         if !defined.contains(&name) {
             let current = current(context, &name)?;
-            rows.push(Row { name, aliases: Vec::new(), description: "(no definition)".to_owned(), current, defined: false });
+            rows.push(Row {
+                name,
+                aliases: Vec::new(),
+                description: "(no definition)".to_owned(),
+                current,
+                defined: false,
+            });
         }
     }
     Ok(rows)

@@ -33,7 +33,9 @@ impl Progress for Bar {
             return;
         }
         let (bar, template) = match total {
-            Some(total) => (ProgressBar::new(total), "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}"),
+            Some(total) => {
+                (ProgressBar::new(total), "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+            }
             None => (ProgressBar::new_spinner(), "{spinner} {msg} {bytes} {elapsed}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {

@@ -11,7 +11,6 @@ use crate::store::{SessionId, VersionId};
 use crate::sys::enter::{Ended, EnterError};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
-use crate::sys::signals;
 use crate::template::{self, Template};
 
 /// `zchroot run`.
@@ -27,25 +26,24 @@ fn run_in_new_session(args: &Run, context: &Context) -> Result<Status, Error> {
         Plan { kind: Kind::Ephemeral, name: None, at: args.at.clone(), isolation: Some(args.inside.clone()) };
     // From here to the end of the session a signal waits until it can be passed on to the command, or until
     // everything is cleared away.
-    signals::held(|| {
-        let begun = begin(context, &template, plan)?;
-        let ended = enter(context, &begun.record, &wish(&args.inside, target, &args.command));
-        let sessions = context.sessions()?;
-        let cleared = raised(|| sessions.end(begun));
-        match (ended, cleared) {
-            (ended, Ok(())) => ended,
-            // The command's own word counts; what was left is recorded, and recover ends it.
-            (Ok(status), Err(error)) if status != Status::Ok => {
-                Error::from(error).hint("zchroot recover").print();
-                Ok(status)
-            }
-            (Ok(_), Err(error)) => Err(Error::from(error).hint("zchroot recover")),
-            (Err(first), Err(error)) => {
-                first.print();
-                Err(Error::from(error).hint("zchroot recover"))
-            }
+    let _held = Context::hold_signals()?;
+    let begun = begin(context, &template, plan)?;
+    let ended = enter(context, &begun.record, &wish(&args.inside, target, &args.command));
+    let sessions = context.sessions()?;
+    let cleared = raised(|| sessions.end(begun));
+    match (ended, cleared) {
+        (ended, Ok(())) => ended,
+        // The command's own word counts; what was left is recorded, and recover ends it.
+        (Ok(status), Err(error)) if status != Status::Ok => {
+            Error::from(error).hint("zchroot recover").print();
+            Ok(status)
         }
-    })
+        (Ok(_), Err(error)) => Err(Error::from(error).hint("zchroot recover")),
+        (Err(first), Err(error)) => {
+            first.print();
+            Err(Error::from(error).hint("zchroot recover"))
+        }
+    }
 }
 
 /// What kind of session is to be begun.
@@ -127,7 +125,8 @@ fn entry_failed(error: EnterError) -> Error {
         EnterError::NotExecutable { .. } => Status::NotExecutable,
         _ => Status::EnterFailed,
     };
-    let hint = matches!(error, EnterError::NoDirectory { .. }).then_some("say where with -d DIR, for example -d /");
+    let hint =
+        matches!(error, EnterError::NoDirectory { .. }).then_some("say where with -d DIR, for example -d /");
     let error = Error::new(status, error);
     match hint {
         Some(hint) => error.hint(hint),

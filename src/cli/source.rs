@@ -8,8 +8,8 @@ use super::{output, policy, run};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
 use crate::source::{self, SourceRequest, Version};
-use crate::store::{SessionId, TemplateName};
 use crate::store::Progress;
+use crate::store::{SessionId, TemplateName};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
 use crate::template::{self, Template};
@@ -25,6 +25,7 @@ pub(super) fn run(args: &Source, context: &Context) -> Result<Status, Error> {
 
 fn begin_step(args: &SourceBegin, context: &Context) -> Result<Status, Error> {
     let template = context.template(&args.template)?;
+    let _held = Context::hold_signals()?;
     let begun = begin(&template, args.name.clone(), context)?;
     output::line(begun.record.id.as_str())?;
     Ok(Status::Ok)
@@ -47,6 +48,7 @@ fn exec_step(args: &SourceExec, context: &Context) -> Result<Status, Error> {
 }
 
 fn commit_step(args: &SourceCommit, context: &Context) -> Result<Status, Error> {
+    let _held = Context::hold_signals()?;
     let begun = lock(&args.session, context)?;
     let version = commit(begun, args.message.clone(), context)?;
     output::line(version.id.as_str())?;
@@ -54,6 +56,7 @@ fn commit_step(args: &SourceCommit, context: &Context) -> Result<Status, Error> 
 }
 
 fn abort_step(args: &SourceAbort, context: &Context) -> Result<Status, Error> {
+    let _held = Context::hold_signals()?;
     let begun = lock(&args.session, context)?;
     let sources = context.sources()?;
     raised(|| sources.abort(begun))?;
@@ -98,7 +101,10 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
     let profile = template::profile(&context.layout, &begun.record.setup.profile)?;
     let name = begun.record.template.clone();
     let version = raised(|| sources.commit(begun, &profile, message))?;
-    context.note(&format!("template {name}: version {} (generation {}) is current", version.id, version.generation));
+    context.note(&format!(
+        "template {name}: version {} (generation {}) is current",
+        version.id, version.generation
+    ));
     settle(&name, context);
     Ok(version)
 }

@@ -6,7 +6,6 @@ use super::error::Error;
 use super::exit::Status;
 use super::{run, source};
 use crate::session::Begun;
-use crate::sys::signals;
 
 pub(super) fn run(args: &Update, context: &Context) -> Result<Status, Error> {
     Context::entering(begin_and_enter(args, context))
@@ -14,17 +13,16 @@ pub(super) fn run(args: &Update, context: &Context) -> Result<Status, Error> {
 
 fn begin_and_enter(args: &Update, context: &Context) -> Result<Status, Error> {
     let template = context.template(&args.template)?;
-    signals::held(|| {
-        let begun = source::begin(&template, None, context)?;
-        let wish = source::wish(&args.command)?;
-        match run::enter(context, &begun.record, &wish) {
-            Ok(Status::Command(0)) => commit(begun, args, context),
-            failed => {
-                give_up(begun, args, context);
-                failed
-            }
+    let _held = Context::hold_signals()?;
+    let begun = source::begin(&template, None, context)?;
+    let wish = source::wish(&args.command)?;
+    match run::enter(context, &begun.record, &wish) {
+        Ok(Status::Command(0)) => commit(begun, args, context),
+        failed => {
+            give_up(begun, args, context);
+            failed
         }
-    })
+    }
 }
 
 /// A conflict keeps the session, and so does any failure before the commit if the user asked for that.

@@ -119,7 +119,8 @@ impl Sessions<'_> {
         match pointed {
             Some(version) if Some(&version) != gone => Ok(version),
             _ => {
-                let truth = self.store().current(template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
+                let truth =
+                    self.store().current(template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
                 pointer::write(self.layout(), template, &truth)?;
                 Ok(truth)
             }

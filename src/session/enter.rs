@@ -7,10 +7,10 @@ use super::record::{Record, State};
 use super::{Error, Sessions};
 use crate::sys::enter::{self, Directory, Ended, EnterError, Entry, Namespaces, Program};
 use crate::sys::env::Filter;
-use crate::sys::identity::Account;
-use crate::sys::startup::Process;
-use crate::sys::log::{self, Action, Audit};
 use crate::sys::file;
+use crate::sys::identity::Account;
+use crate::sys::log::{self, Action, Audit};
+use crate::sys::startup::Process;
 
 /// What somebody wants to run in a session. Isolation that is asked for adds to the session's own.
 #[derive(Debug)]

@@ -219,7 +219,9 @@ impl<'a> Records<'a> {
     pub fn all(&self) -> Result<All, Error> {
         let mut all = All::default();
         for name in file::list(&self.layout.records())? {
-            let Some(id) = name.strip_suffix(".toml").and_then(|stem| stem.parse::<SessionId>().ok()) else { continue };
+            let Some(id) = name.strip_suffix(".toml").and_then(|stem| stem.parse::<SessionId>().ok()) else {
+                continue;
+            };
             match self.load(&id) {
                 Ok(record) => all.records.push(record),
                 // It ended while we were reading.
@@ -236,10 +238,8 @@ impl<'a> Records<'a> {
     /// The file system refused.
     pub fn save(&self, record: &Record) -> Result<(), Error> {
         let path = self.layout.record(&record.id);
-        let text = toml::to_string(record).map_err(|error| Error::Damaged {
-            path: path.display().to_string(),
-            why: error.to_string(),
-        })?;
+        let text = toml::to_string(record)
+            .map_err(|error| Error::Damaged { path: path.display().to_string(), why: error.to_string() })?;
         if record.kind == Kind::Ephemeral {
             file::replace_volatile(&path, &text)?;
         } else {

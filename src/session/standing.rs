@@ -100,7 +100,9 @@ impl Sessions<'_> {
 
     fn put_away(&self, record: &Record, cgroup: Option<Cgroup>) -> Result<(), Error> {
         match cgroup {
-            Some(cgroup) => cgroup.remove().map_err(|error| Error::sys("remove the cgroup of", &record.id, error)),
+            Some(cgroup) => {
+                cgroup.remove().map_err(|error| Error::sys("remove the cgroup of", &record.id, error))
+            }
             None => Ok(()),
         }
     }

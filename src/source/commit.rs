@@ -61,10 +61,22 @@ impl Sources<'_> {
             .filter(|record| &record.template == template)
             .filter_map(|record| record.base)
             .collect();
-        let complete: BTreeSet<VersionId> =
-            self.store().heads(template)?.into_iter().filter(|head| head.complete).map(|head| head.id).collect();
+        let complete: BTreeSet<VersionId> = self
+            .store()
+            .heads(template)?
+            .into_iter()
+            .filter(|head| head.complete)
+            .map(|head| head.id)
+            .collect();
         let versions = Version::all(self.layout(), template)?;
-        kept.extend(versions.into_iter().rev().map(|version| version.id).filter(|id| complete.contains(id)).take(keep));
+        kept.extend(
+            versions
+                .into_iter()
+                .rev()
+                .map(|version| version.id)
+                .filter(|id| complete.contains(id))
+                .take(keep),
+        );
         kept.extend(self.store().current(template)?);
         Ok(kept)
     }

@@ -11,7 +11,8 @@ pub enum Error {
     /// Somebody committed since the session was begun; the session is kept.
     #[error(
         "conflict: session {session} is based on version {} of {template}, but {} is current by now",
-        or_none(base), or_none(current)
+        or_none(base),
+        or_none(current)
     )]
     Conflict {
         /// The session whose commit was refused.

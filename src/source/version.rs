@@ -52,7 +52,13 @@ pub enum VersionError {
 impl Version {
     /// A version that is about to be committed on top of `parent`.
     #[must_use]
-    pub fn new(id: VersionId, parent: Option<&Version>, author: Owner, message: Option<String>, size: u64) -> Self {
+    pub fn new(
+        id: VersionId,
+        parent: Option<&Version>,
+        author: Owner,
+        message: Option<String>,
+        size: u64,
+    ) -> Self {
         Self {
             format: FORMAT,
             id,
@@ -69,7 +75,11 @@ impl Version {
     ///
     /// # Errors
     /// The file cannot be read or is damaged.
-    pub fn load(layout: &Layout, template: &TemplateName, id: &VersionId) -> Result<Option<Self>, VersionError> {
+    pub fn load(
+        layout: &Layout,
+        template: &TemplateName,
+        id: &VersionId,
+    ) -> Result<Option<Self>, VersionError> {
         let path = layout.version(template, id);
         let Some(text) = file::read_text_if_there(&path, LONGEST)? else { return Ok(None) };
         let damaged = |why: String| VersionError::Damaged { path: path.display().to_string(), why };

@@ -236,11 +236,18 @@ pub fn is_mount_root(path: &Path) -> Result<bool> {
 /// # Errors
 /// As open(2), syncfs(2).
 pub fn sync_filesystem(path: &Path) -> Result<()> {
-    at("sync", path, effect::point("syncfs").and_then(|()| match rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
-        Ok(dir) => Ok(rustix::fs::syncfs(dir)?),
-        Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
-    }))
+    at(
+        "sync",
+        path,
+        effect::point("syncfs").and_then(|()| {
+            match rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            {
+                Ok(dir) => Ok(rustix::fs::syncfs(dir)?),
+                Err(rustix::io::Errno::NOENT) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        }),
+    )
 }
 
 /// Makes the directory `path` a mount of its own with private propagation, so that what is mounted below it
