@@ -8,17 +8,23 @@
 
 pub mod cgroup;
 mod child;
+mod clone;
 pub mod effect;
 pub mod enter;
 pub mod env;
 pub mod file;
 pub mod identity;
+mod init;
 pub mod lock;
 pub mod log;
 pub mod mountinfo;
+mod plan;
+mod pointers;
 pub mod privilege;
 pub mod program;
 pub mod reap;
+mod report;
+pub mod signals;
 pub mod startup;
 pub mod term;
 mod wait;
