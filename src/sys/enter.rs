@@ -6,12 +6,24 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::pipe::PipeFlags;
+
 use super::cgroup::Cgroup;
+use super::child::{self, Plan};
+use super::clone::{Child, Side, clone3};
+use super::effect;
 use super::env::Variable;
 use super::identity::Account;
+use super::plan::plan;
+use super::privilege::raised;
+use super::report::{Failure, Report, Step};
+use super::signals::Held;
 use super::startup::Process;
+use super::term::Terminal;
+use super::wait::{Finish, Watch};
 
 /// What to run, where and as whom.
 #[derive(Debug)]
@@ -189,6 +201,95 @@ pub fn enter(entry: &Entry<'_>) -> Result<Ended, EnterError> {
 /// # Errors
 /// As [`enter`].
 pub fn enter_with(entry: &Entry<'_>, on_note: &mut dyn FnMut(Note)) -> Result<Ended, EnterError> {
-    let _ = (entry, on_note);
-    Err(EnterError::Setup { step: "enter", source: io::Error::from_raw_os_error(libc::ENOSYS) })
+    let mut plan = plan(entry)?;
+    let terminal = matches!(entry.program, Program::Shell { .. }).then(Terminal::remember).flatten();
+    // Held back from before the fork, so that no signal is lost and none reaches the child half-way.
+    let held = setup("hold back signals", Held::all())?;
+    setup("start the command", effect::point("enter"))?;
+    let (child, reports) = setup("start the command", start(&mut plan, entry))?;
+    let mut on_report = |report| on_note_of(entry, report, on_note);
+    let watch = setup("watch the command", Watch::new(child, reports, &mut on_report))?;
+    let finish = setup("wait for the command", watch.finish())?;
+    if let Some(terminal) = terminal {
+        terminal.restore();
+    }
+    drop(held);
+    match finish {
+        Finish::Ended(ended) => Ok(ended),
+        Finish::Failed(failure) => Err(error_of(entry, failure)),
+    }
+}
+
+pub(super) fn setup<T>(step: &'static str, result: io::Result<T>) -> Result<T, EnterError> {
+    result.map_err(|source| EnterError::Setup { step, source })
+}
+
+/// Forks. In the child this does not return.
+fn start(plan: &mut Plan<'_>, entry: &Entry<'_>) -> io::Result<(Child, OwnedFd)> {
+    let (reports, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let mut flags = libc::CLONE_NEWNS;
+    for (wanted, flag) in [
+        (entry.namespaces.pid, libc::CLONE_NEWPID),
+        (entry.namespaces.ipc, libc::CLONE_NEWIPC),
+        (entry.namespaces.uts, libc::CLONE_NEWUTS),
+        (entry.namespaces.net_none, libc::CLONE_NEWNET),
+    ] {
+        flags |= if wanted { flag } else { 0 };
+    }
+    let cgroup = entry.cgroup.map(Cgroup::as_fd);
+    // SAFETY: the child does nothing but `go_in`, which keeps the rules of a child and does not return.
+    raised(|| match unsafe { clone3(flags, cgroup) }? {
+        Side::Child => child::go_in(plan, pipe.as_fd()),
+        Side::Parent(child) => Ok((child, reports)),
+    })
+}
+
+fn on_note_of(entry: &Entry<'_>, report: Report, on_note: &mut dyn FnMut(Note)) {
+    let why = io::Error::from_raw_os_error;
+    match (report, &entry.directory, &entry.program) {
+        (Report::DirectoryRefused { which, errno }, Directory::Login(paths), _) => {
+            if let Some((wanted, instead)) = pair(paths, which) {
+                on_note(Note::DirectoryFallback { wanted, why: why(errno), instead });
+            }
+        }
+        (Report::ShellRefused { which, errno }, _, Program::Shell { candidates, .. }) => {
+            if let Some((wanted, instead)) = pair(candidates, which) {
+                on_note(Note::ShellFallback { wanted, why: why(errno), instead });
+            }
+        }
+        _ => {}
+    }
+}
+
+fn pair(paths: &[PathBuf], which: u32) -> Option<(PathBuf, PathBuf)> {
+    let which = which as usize;
+    Some((paths.get(which)?.clone(), paths.get(which + 1)?.clone()))
+}
+
+fn error_of(entry: &Entry<'_>, failure: Failure) -> EnterError {
+    let source = io::Error::from_raw_os_error(failure.errno);
+    let which = failure.which as usize;
+    match failure.step {
+        Step::Directory => {
+            let directory = match &entry.directory {
+                Directory::Given(path) | Directory::Caller(path) => path.clone(),
+                Directory::Login(paths) => paths.get(which).cloned().unwrap_or_default(),
+            };
+            EnterError::NoDirectory { directory, source }
+        }
+        Step::Exec => {
+            let program = match &entry.program {
+                Program::Argv(words) => words.first().cloned().unwrap_or_default(),
+                Program::Shell { candidates, .. } => {
+                    candidates.get(which).cloned().unwrap_or_default().into_os_string()
+                }
+            };
+            if matches!(failure.errno, libc::ENOENT | libc::ENOTDIR) {
+                EnterError::NotFound { program, source }
+            } else {
+                EnterError::NotExecutable { program, source }
+            }
+        }
+        step => EnterError::Setup { step: step.text(), source },
+    }
 }

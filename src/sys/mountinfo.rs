@@ -41,7 +41,7 @@ pub struct Mount {
 /// # Errors
 /// /proc cannot be read.
 pub fn own() -> file::Result<Vec<Mount>> {
-    read(Path::new("/proc/self/mountinfo"))
+    read(Path::new("/proc/thread-self/mountinfo"))
 }
 
 /// The mounts that another process sees.
