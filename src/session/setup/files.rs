@@ -1,16 +1,17 @@
 //! Files of the host in a session's tree: copied into a session, shown in a source session.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode as FileMode, OFlags};
 use rustix::io::Errno;
 
 use super::{Error, Mode, Setup, inside};
 use crate::sys::effect;
-use crate::sys::file::at;
+use crate::sys::file::{self, at};
 use crate::sys::inroot::{Owner, give};
 use crate::sys::mount::{Access, Detached};
 use crate::template::HostFile;
@@ -50,6 +51,13 @@ fn try_read(path: &Path) -> io::Result<Content> {
     Ok(Content { bytes, owner })
 }
 
+/// Where the private copies for the tree at `root` are made.
+pub(super) fn copy_path(root: &Path) -> PathBuf {
+    let mut name = OsString::from(".tmp-");
+    name.push(root.file_name().unwrap_or_default());
+    root.with_file_name(name)
+}
+
 impl Setup<'_> {
     /// Brings one file of the host into the tree.
     pub(super) fn host_file(&mut self, file: &HostFile) -> Result<(), Error> {
@@ -80,9 +88,10 @@ impl Setup<'_> {
         if self.stands(target, &point)? {
             return Ok(());
         }
-        let copy = at("make a private copy beside", self.path, self.nameless(content))?;
         let access = Access { read_only: true, no_exec: true, ..Access::default() };
+        let (copy, name) = self.copy(content)?;
         let shown = Detached::bind_open(copy.as_fd(), access).and_then(|mount| mount.attach(point.as_fd()));
+        file::remove(&name)?;
         match shown {
             Err(error) if error.raw_os_error() == Some(libc::EISDIR) => {
                 tracing::warn!(target = %target.display(), "file of the host is left out: a directory is there");
@@ -92,15 +101,19 @@ impl Setup<'_> {
         }
     }
 
-    /// A copy in a file without a name, in the directory where the trees are mounted (a tmpfs): it goes with
-    /// its mount.
-    fn nameless(&self, content: &Content) -> io::Result<OwnedFd> {
-        effect::point("create")?;
-        let dir = self.path.parent().unwrap_or(Path::new("/"));
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::open(dir, flags, FileMode::from(0o600))?);
-        file.write_all(&content.bytes)?;
-        give(file.as_fd(), content.owner)?;
-        Ok(file.into())
+    /// A copy beside the tree, on the tmpfs where trees are mounted. The kernel binds only what has a name; once
+    /// that is done the name goes, and the copy goes with its mount. What a crash leaves of it is a temp file
+    /// that the next set-up of the tree, or its undoing, takes away.
+    fn copy(&self, content: &Content) -> Result<(OwnedFd, PathBuf), Error> {
+        let path = copy_path(self.path);
+        file::remove(&path)?;
+        let made = effect::point("create").and_then(|()| {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut file = File::from(rustix::fs::open(&path, flags, FileMode::from(0o600))?);
+            file.write_all(&content.bytes)?;
+            give(file.as_fd(), content.owner)?;
+            Ok(OwnedFd::from(file))
+        });
+        Ok((at("write", &path, made)?, path))
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! A **source session** becomes a version, so nothing of the host may stay in it: its databases and
 //! `debian_chroot` are not written; files of the host are shown by read-only binds of private copies that
-//! have no name anywhere; and binds of the host (/home, /tmp) are left out, since a maintainer script must
+//! have no name any more; and binds of the host (/home, /tmp) are left out, since a maintainer script must
 //! not write there. What a mount needs below it and the tree does not have (a directory, an empty file) is
 //! noted in the tree before it is made, and [`undo_source`] takes it away again.
 //!
@@ -142,6 +142,7 @@ pub fn apply(root: &Path, profile: &Profile, mode: Mode, identity: &SetupInfo<'_
 /// EBUSY with the mount that is in use; or something that was made cannot be removed.
 pub fn undo_source(root: &Path) -> Result<bool, Error> {
     let unmounted = mount::unmount_below(root, How::Strict)?;
+    file::remove(&files::copy_path(root))?;
     let tree = Root::open(root)?;
     Ok(note::undo(&tree)? || unmounted)
 }
@@ -151,3 +152,6 @@ impl Setup<'_> {
         self.root.replace_file(target, bytes, owner).map_err(Error::inside)
     }
 }
+
+#[cfg(test)]
+mod tests;

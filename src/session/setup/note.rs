@@ -32,6 +32,9 @@ pub(super) fn add(root: &Root, what: Making, path: &Path) -> io::Result<()> {
     }
     note.extend_from_slice(&entry);
     note.push(0);
+    if note.len() > LONGEST {
+        return Err(Errno::NOSPC.into());
+    }
     effect::point("note")?;
     Ok(rustix::fs::fsetxattr(root.as_fd(), NAME, &note, XattrFlags::empty())?)
 }

@@ -132,3 +132,33 @@ fn push_line(text: &mut Vec<u8>, database: &str, fields: &[&[u8]]) {
     text.extend_from_slice(&fields.join(&b':'));
     text.push(b'\n');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_masked_wherever_it_stands() {
+        assert_eq!(masked(b"x"), b"x");
+        for hash in [&b""[..], b"!", b"*", b"$6$salt$hash", b"xx"] {
+            assert_eq!(masked(hash), b"*");
+        }
+        let text = b"sudo:!::alice,bob\nops:$6$hash:carol:dave\n\nnonsense\na:b\n";
+        assert_eq!(without_hashes(text), b"sudo:*::alice,bob\nops:*:carol:dave\na:*\n");
+    }
+
+    #[test]
+    fn an_entry_that_would_smuggle_in_another_is_left_out() {
+        let mut text = Vec::new();
+        push_line(
+            &mut text,
+            "passwd",
+            &[b"eve", b"x", b"1", b"1", b"\nroot2::0:0::/:/bin/sh", b"/", b"/bin/sh"],
+        );
+        push_line(&mut text, "passwd", &[b"eve:x:0", b"x"]);
+        assert!(text.is_empty());
+        let members = vec![b"a".to_vec(), b"b".to_vec()];
+        let one = nss::Group { name: b"g".into(), password: b"$1$h".into(), gid: 7, members };
+        assert_eq!(group(&[one]), b"g:*:7:a,b\n");
+    }
+}
