@@ -1,9 +1,64 @@
 //! Profiles: how a session's tree is set up. `etc/zchroot/profiles/NAME.toml`.
+//!
+//! The five that are shipped are built in as well, so that a first try needs no set-up; a file of the same
+//! name wins.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{NameError, check_name};
+
+/// The name of a profile: the stem of its file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ProfileName(String);
+
+impl TryFrom<String> for ProfileName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<ProfileName> for String {
+    fn from(name: ProfileName) -> String {
+        name.0
+    }
+}
+
+impl ProfileName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for ProfileName {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+impl FromStr for ProfileName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        check_name(text).map(|()| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// What is mounted over and copied into a session's tree.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Profile {
     /// The stem of its file.
     pub name: String,
@@ -18,9 +73,11 @@ pub struct Profile {
 }
 
 /// One mount; `target` is absolute and resolved inside the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Mount {
     /// What is mounted.
+    #[serde(flatten)]
     pub kind: MountKind,
     /// Where, seen from inside.
     pub target: PathBuf,
@@ -31,7 +88,8 @@ pub struct Mount {
 }
 
 /// What a mount shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum MountKind {
     /// A fresh procfs.
     Proc,
@@ -58,7 +116,7 @@ pub enum MountKind {
 }
 
 /// A file copied from the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HostFile {
     /// The absolute path on the host.
     pub source: PathBuf,
@@ -69,7 +127,8 @@ pub struct HostFile {
 }
 
 /// A database of nsswitch.conf.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum NssDatabase {
     /// Users.
     Passwd,
@@ -87,4 +146,38 @@ pub enum NssDatabase {
     Networks,
     /// Hosts.
     Hosts,
+}
+
+/// The text of a profile that is built in.
+pub(super) fn built_in(name: &ProfileName) -> Option<&'static str> {
+    BUILT_IN.iter().find(|(built_in, _)| *built_in == name.as_str()).map(|(_, text)| *text)
+}
+
+/// The profiles that are built in.
+pub(super) const BUILT_IN: [(&str, &str); 5] = [
+    ("buildd", include_str!("../../etc/profiles/buildd.toml")),
+    ("default", include_str!("../../etc/profiles/default.toml")),
+    ("desktop", include_str!("../../etc/profiles/desktop.toml")),
+    ("minimal", include_str!("../../etc/profiles/minimal.toml")),
+    ("sbuild", include_str!("../../etc/profiles/sbuild.toml")),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_name_follows_the_rule_of_names() {
+        assert_eq!("sbuild".parse::<ProfileName>().unwrap().to_string(), "sbuild");
+        assert_eq!(ProfileName::default().as_str(), "default");
+        for bad in ["", "../default", "a/b", ".hidden", "x.dpkg-old"] {
+            assert!(bad.parse::<ProfileName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_in_is_not_found() {
+        assert!(built_in(&"default".parse().unwrap()).is_some());
+        assert_eq!(built_in(&"Default".parse().unwrap()), None);
+    }
 }

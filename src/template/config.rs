@@ -1,0 +1,274 @@
+//! The host's configuration. `etc/zchroot/zchroot.toml`; without it the defaults hold.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::store::Kind;
+
+use super::amount::{Period, Size};
+use super::diagnostic::Fault;
+use super::document::{self, Word};
+
+const GRACE: Period = Period::from_secs(600);
+const RESERVE: Size = Size::new(64 << 20);
+
+/// What holds for all templates of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Config {
+    /// Where trees live.
+    pub store: StoreConfig,
+    /// How old a thing must be that nothing refers to before gc takes it.
+    pub grace: Period,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { store: StoreConfig::Dir, grace: GRACE }
+    }
+}
+
+/// Which store, with what it needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum StoreConfig {
+    /// Directories and overlayfs.
+    Dir,
+    /// Datasets and clones.
+    Zfs {
+        /// The pool or dataset under which the dataset `zchroot` lies.
+        pool: Pool,
+        /// Room kept for recovery in a full pool.
+        reserve: Size,
+    },
+}
+
+impl StoreConfig {
+    /// Which store it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Dir => Kind::Dir,
+            Self::Zfs { .. } => Kind::Zfs,
+        }
+    }
+}
+
+/// The name of a ZFS pool, or of a dataset in one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Pool(String);
+
+/// A string that is no such name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not the name of a pool or dataset: {why}")]
+pub struct PoolError {
+    text: String,
+    why: &'static str,
+}
+
+impl Pool {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Pool {
+    type Err = PoolError;
+
+    /// zfs(8)'s own rule but for the blank, which no name of ours may have; 100 bytes leave room for what is
+    /// appended (a dataset name has 255).
+    fn from_str(text: &str) -> Result<Self, PoolError> {
+        let refuse = |why| Err(PoolError { text: text.chars().take(100).collect(), why });
+        if text.len() > 100 {
+            return refuse("it is longer than 100 bytes");
+        }
+        if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return refuse("it does not start with a letter");
+        }
+        for part in text.split('/') {
+            if !part.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+                return refuse("each part starts with a letter or digit");
+            }
+            if !part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte)) {
+                return refuse("only letters, digits and _ . : - may stand between its slashes");
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    #[serde(rename = "version")]
+    _version: IgnoredAny,
+    store: Option<Spanned<Kind>>,
+    grace: Option<Word<Period>>,
+    zfs: Option<ZfsTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ZfsTable {
+    pool: Word<Pool>,
+    reserve: Option<Word<Size>>,
+}
+
+impl Config {
+    /// Parses the host's configuration.
+    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+        let file: File = document::parse(text)?;
+        Ok(Self { store: store(file.store, file.zfs)?, grace: file.grace.map_or(GRACE, |word| word.0) })
+    }
+}
+
+/// A `[zfs]` table beside `store = "dir"` is let stand: who tries the other store need not delete it.
+fn store(kind: Option<Spanned<Kind>>, zfs: Option<ZfsTable>) -> Result<StoreConfig, Fault> {
+    let Some(kind) = kind else { return Ok(StoreConfig::Dir) };
+    match (kind.get_ref(), zfs) {
+        (Kind::Dir, _) => Ok(StoreConfig::Dir),
+        (Kind::Zfs, Some(ZfsTable { pool, reserve })) => {
+            Ok(StoreConfig::Zfs { pool: pool.0, reserve: reserve.map_or(RESERVE, |word| word.0) })
+        }
+        (Kind::Zfs, None) => {
+            Err(Fault::at(kind.span(), "store: \"zfs\" needs a table [zfs] that says pool = \"NAME\""))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{faults, shipped};
+    use super::*;
+
+    #[test]
+    fn an_empty_configuration_is_the_default() {
+        assert_eq!(Config::parse("version = 1").unwrap(), Config::default());
+        assert_eq!(Config::default().store.kind(), Kind::Dir);
+        assert_eq!(Config::default().grace.to_string(), "10m");
+    }
+
+    #[test]
+    fn a_pool_is_enough_for_zfs() {
+        let config = Config::parse("version = 1\nstore = \"zfs\"\n[zfs]\npool = \"tank/build\"").unwrap();
+        let store = StoreConfig::Zfs { pool: "tank/build".parse().unwrap(), reserve: Size::new(64 << 20) };
+        assert_eq!(config, Config { store, ..Config::default() });
+    }
+
+    #[test]
+    fn every_key_of_the_configuration_is_read() {
+        let config = Config::parse(
+            "version = 1\nstore = \"zfs\"\ngrace = \"2h\"\n[zfs]\npool = \"tank\"\nreserve = \"1G\"",
+        )
+        .unwrap();
+        let store = StoreConfig::Zfs { pool: "tank".parse().unwrap(), reserve: Size::new(1 << 30) };
+        assert_eq!(config, Config { store, grace: Period::from_secs(7200) });
+        assert_eq!(config.store.kind(), Kind::Zfs);
+    }
+
+    #[test]
+    fn a_zfs_table_may_stand_beside_the_store_dir() {
+        let config = Config::parse("version = 1\nstore = \"dir\"\n[zfs]\npool = \"tank\"").unwrap();
+        assert_eq!(config.store, StoreConfig::Dir);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_configuration_is_shown_where_it_is_wrong() {
+        let said = faults(
+            Config::parse,
+            &[
+                "store = \"btrfs\"",
+                "store = \"zfs\"",
+                "store = \"zfs\"\n[zfs]\nreserve = \"1G\"",
+                "grace = 600",
+                "grace = \"600\"",
+                "[zfs]\npool = \"tank@snap\"",
+                "[zfs]\npool = \"tank\"\nreserve = \"1.5G\"",
+                "[zfs]\npool = \"tank\"\nname = \"x\"",
+                "[log]",
+            ],
+        );
+        insta::assert_snapshot!(said, @r##"
+        f.toml:2:9: store: unknown variant `btrfs`, expected `dir` or `zfs`
+            store = "btrfs"
+                    ^^^^^^^
+        f.toml:2:9: store: "zfs" needs a table [zfs] that says pool = "NAME"
+            store = "zfs"
+                    ^^^^^
+        f.toml:3:1: zfs: missing field `pool`
+            [zfs]
+            ^^^^^
+        f.toml:2:9: grace: invalid type: integer `600`, expected a string
+            grace = 600
+                    ^^^
+        f.toml:2:9: grace: "600" is not a period: it needs a unit: s, m, h or d
+            grace = "600"
+                    ^^^^^
+        f.toml:3:8: zfs.pool: "tank@snap" is not the name of a pool or dataset: only letters, digits and _ . : - may stand between its slashes
+            pool = "tank@snap"
+                   ^^^^^^^^^^^
+        f.toml:4:11: zfs.reserve: "1.5G" is not a size: no such unit, write K, M, G or T
+            reserve = "1.5G"
+                      ^^^^^^
+        f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
+            name = "x"
+            ^^^^
+        f.toml:2:2: log: unknown field `log`, expected one of `version`, `store`, `grace`, `zfs`
+            [log]
+             ^^^
+        "##);
+    }
+
+    #[test]
+    fn pool_names_follow_the_table() {
+        for text in ["tank", "tank/build", "rpool/a.b/c_d", "t-1:x"] {
+            assert_eq!(text.parse::<Pool>().unwrap().as_str(), text);
+        }
+        let bad = [
+            ("", "a letter"),
+            ("1tank", "a letter"),
+            ("-tank", "a letter"),
+            ("tank/", "each part"),
+            ("tank//a", "each part"),
+            ("tank/../x", "each part"),
+            ("tank/-a", "each part"),
+            ("tank@a", "may stand"),
+            ("ta nk", "may stand"),
+            ("tank%", "may stand"),
+            (&"t".repeat(101), "100 bytes"),
+        ];
+        for (text, why) in bad {
+            let error = text.parse::<Pool>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_shipped_configuration_parses_with_and_without_its_comments() {
+        let (_, text) = shipped("").into_iter().find(|(name, _)| name == "zchroot.toml").unwrap();
+        assert_eq!(Config::parse(&text).unwrap(), Config::default());
+        let bare: String = text
+            .lines()
+            .map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')).unwrap_or(line))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert!(bare.contains("\npool = \"tank\""));
+        assert_eq!(Config::parse(&bare).unwrap(), Config::default());
+        let zfs = Config::parse(&bare.replace("\"dir\"\n", "\"zfs\"\n")).unwrap();
+        let reserve = RESERVE;
+        assert_eq!(zfs.store, StoreConfig::Zfs { pool: "tank".parse().unwrap(), reserve });
+    }
+}
