@@ -1,9 +1,78 @@
 //! zchroot's own commands, one file each; printing; exit statuses.
+//!
+//! The story of every call: harden the process, parse the words (without privilege), open the installation,
+//! run the command, print its error.
+
+mod args;
+mod check;
+mod context;
+mod create;
+mod end;
+mod error;
+mod exec;
+mod exit;
+mod gc;
+mod history;
+mod info;
+mod init;
+mod list;
+mod output;
+mod policy;
+mod progress;
+mod recover;
+mod run;
+mod source;
+mod update;
 
 use std::process::ExitCode;
+
+pub use args::{Cli, Command};
+pub use error::Error;
+pub use exit::Status;
+
+use crate::sys::{log, startup};
+use context::Context;
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let process = match startup::harden() {
+        Ok(process) => process,
+        Err(error) => return end(Err(Error::new(Status::Failed, error))),
+    };
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(status) => return status.into(),
+    };
+    log::init(cli.globals.verbose);
+    end(Context::open(process, cli.globals).and_then(|context| dispatch(cli.command, &context)))
+}
+
+fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
+    match command {
+        Command::Init(args) => init::run(&args, context),
+        Command::Create(args) => create::run(&args, context),
+        Command::List(args) => list::run(&args, context),
+        Command::Info(args) => info::run(&args, context),
+        Command::History(args) => history::run(&args, context),
+        Command::Run(args) => run::run(&args, context),
+        Command::Begin(args) => exec::begin(&args, context),
+        Command::Exec(args) => exec::run(&args, context),
+        Command::End(args) => end::run(&args, context),
+        Command::Update(args) => update::run(&args, context),
+        Command::Source(args) => source::run(&args, context),
+        Command::Recover(args) => recover::run(&args, context),
+        Command::Gc(args) => gc::run(&args, context),
+        Command::Check(args) => check::run(&args, context),
+    }
+}
+
+fn end(result: Result<Status, Error>) -> ExitCode {
+    match result {
+        Ok(status) => status.into(),
+        Err(error) => {
+            error.print();
+            error.status().into()
+        }
+    }
 }

@@ -1,1 +1,193 @@
-//! TODO-room
+//! The store on directories: versions are directories, sessions are overlays on them.
+//!
+//! ```text
+//! STORE = /var/lib/zchroot/store, all folders 0700: a tree is reached through its mount only
+//! STORE/drafts/NAME/VID             a version that is being made
+//! STORE/drafts/NAME/.making-VID     ... whose copy is not whole yet; flock(2) by whoever makes it
+//! STORE/templates/NAME/VID          a complete version, never written again
+//! STORE/templates/NAME/.dropped-VID ... that settle is about to drop
+//! STORE/sessions/ID/lower           symlink ../../templates/NAME/VID: what the session is a clone of
+//! STORE/sessions/ID/{upper,work}    the overlay's; the session's tree is there once `upper` is
+//! STORE/trash/                      what is being deleted
+//! ```
+//!
+//! **What is complete.** The pointer ([`pointer`](crate::store::pointer)) is the truth. A version is complete
+//! if its tree stands under `templates/`, or if the pointer names it. Nothing enters `templates/` before the
+//! pointer that names it is on the disk, so whatever stands there was current once.
+//!
+//! **Commit**, under the template's lock:
+//!
+//! | # | step | crash after it |
+//! |---|---|---|
+//! | 1 | the tree of the base, should it still lie in `drafts/`, is renamed to `templates/` | nothing changed |
+//! | 2 | compare the pointer with the base; syncfs of the draft | nothing changed |
+//! | 3 | **COMMIT**: the pointer is renamed over, its directory fsynced | committed; the tree lies in `drafts/` and is found there, because the pointer names it |
+//! | 4 | rename `drafts/NAME/VID` to `templates/NAME/VID`, fsync both folders | done |
+//!
+//! Step 4 is finished by whoever takes the lock next: a repeated publish, the next one (its step 1), settle.
+//! If the pointer were flipped last instead, a crash before it would leave a tree in `templates/` of which
+//! nobody could say whether it had been current.
+//!
+//! **Locks.** [`publish`](crate::store::Store::publish), [`settle`](crate::store::Store::settle) and
+//! [`draft_drop`](crate::store::Store::draft_drop) take the template's lock themselves, so their caller must
+//! not hold it. The path of begin takes none but an flock on the session's own directory, which keeps a
+//! left-over of a crash apart from a clone that is being made. Whatever is removed is flocked, renamed into
+//! `trash/`, and removed there; init and settle empty what a crash left, but not what is flocked.
+//!
+//! **Why no session loses its version** without a lock: see `session.rs`.
+//!
+//! **Durability.** Versions and the pointer survive a power cut, a session may not.
+
+mod claim;
+mod commit;
+mod draft;
+mod mount;
+mod overlay;
+mod place;
+mod session;
+mod settle;
+mod trash;
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use crate::store::{
+    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
+    SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
+};
+use crate::sys::{file, tree};
+
+/// The store on directories.
+#[derive(Debug, Clone)]
+pub struct DirStore {
+    layout: Layout,
+}
+
+impl DirStore {
+    /// The store of an installation. Nothing is touched before the first call.
+    #[must_use]
+    pub fn open(layout: &Layout) -> Self {
+        Self { layout: layout.clone() }
+    }
+}
+
+impl Store for DirStore {
+    fn kind(&self) -> Kind {
+        Kind::Dir
+    }
+
+    fn name(&self) -> String {
+        self.layout.dir_store().display().to_string()
+    }
+
+    fn init(&self) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        let store = self.layout.dir_store();
+        let closed = ["", "templates", "drafts", "sessions", "trash"].map(|name| (store.join(name), 0o700));
+        let all = [(self.layout.state(), 0o755), (self.layout.templates(), 0o755)];
+        for (path, mode) in all.into_iter().chain(closed) {
+            if file::make_dirs(&path, mode)? {
+                lines.push(format!("made directory {}", path.display()));
+            }
+        }
+        let left = trash::empty(self)?;
+        if left > 0 {
+            lines.push(format!("emptied the trash: {left} left-over trees"));
+        }
+        Ok(lines)
+    }
+
+    fn space(&self) -> Result<Space> {
+        let store = self.layout.dir_store();
+        // Before the first use the store is not there, but the file system is.
+        for path in store.ancestors() {
+            match rustix::fs::statvfs(path) {
+                Ok(stat) => {
+                    return Ok(Space {
+                        available: stat.f_bavail.saturating_mul(stat.f_frsize),
+                        total: stat.f_blocks.saturating_mul(stat.f_frsize),
+                    });
+                }
+                Err(rustix::io::Errno::NOENT) => {}
+                Err(error) => return Err(Error::io("read the free space of", self.name(), error.into())),
+            }
+        }
+        Err(Error::new(ErrorKind::Gone, "read the free space of", self.name(), "there is no such path"))
+    }
+
+    fn templates(&self) -> Result<Vec<TemplateName>> {
+        Ok(place::names(&self.layout.dir_store().join("templates"))?)
+    }
+
+    fn heads(&self, template: &TemplateName) -> Result<Vec<Head>> {
+        draft::heads(self, template)
+    }
+
+    fn current(&self, template: &TemplateName) -> Result<Option<VersionId>> {
+        pointer::read(&self.layout, template)
+    }
+
+    fn draft_new(&self, template: &TemplateName, draft: &VersionId) -> Result<()> {
+        draft::make(self, template, draft, |_| Ok(()))
+    }
+
+    fn draft_clone(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        base: &VersionId,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        draft::make_copy(self, template, draft, base, progress)
+    }
+
+    fn draft_drop(&self, template: &TemplateName, draft: &VersionId) -> Result<Outcome> {
+        draft::drop(self, template, draft)
+    }
+
+    fn publish(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        base: Option<&VersionId>,
+    ) -> Result<Published> {
+        commit::publish(self, template, draft, base)
+    }
+
+    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
+        settle::settle(self, template, keep)
+    }
+
+    fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {
+        session::clone(self, template, version, session)
+    }
+
+    fn session_drop(&self, session: &SessionId) -> Result<Outcome> {
+        session::drop(self, session)
+    }
+
+    fn sessions(&self) -> Result<Vec<SessionTree>> {
+        session::list(self)
+    }
+
+    fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
+        mount::mount(self, tree, at, options)
+    }
+
+    fn used(&self, tree: &Tree) -> Result<u64> {
+        let path = place::tree(self, tree)?;
+        let top = file::open_dir(&path)?;
+        tree::tree_size(top.as_fd()).map_err(|error| Error::io("measure", path.display().to_string(), error))
+    }
+}
+
+/// A tree that is not there.
+fn gone(op: &'static str, path: &Path) -> Error {
+    Error::io(op, path.display().to_string(), rustix::io::Errno::NOENT.into())
+}
+
+fn failed(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let object: PathBuf = path.to_owned();
+    move |source| Error::io(op, object.display().to_string(), source)
+}

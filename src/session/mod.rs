@@ -1,1 +1,91 @@
-//! TODO-room
+//! Sessions: begin, enter, end, recover.
+//!
+//! A session is a record (`sessions/ID.toml`), a private clone in the store, a mount at `/run/zchroot/mount/ID`
+//! and, where there is a cgroup v2, a cgroup of its processes.
+//!
+//! **Order.** The record is first and last: it is written before anything else exists and removed after
+//! everything else is gone. So each command can be killed anywhere and run again, and [`Sessions::recover`]
+//! finds what was left.
+//!
+//! **Locks.** A session's lock is held while its state changes, and by `run` for the whole life of its
+//! ephemeral session: a record whose lock is free and that is not `ready` was left by a crash. Entering a
+//! ready session takes no lock, and neither does cloning.
+
+mod begin;
+mod end;
+mod enter;
+mod error;
+pub mod record;
+mod recover;
+pub mod setup;
+mod standing;
+
+use std::time::Duration;
+
+pub use begin::{Begun, Request};
+pub use enter::{EnterFailure, Wish};
+pub use error::Error;
+pub use record::{Kind, Owner, Record, Records, State};
+pub use recover::Recovered;
+
+use crate::store::{Layout, SessionId, Store};
+use crate::sys::file;
+use crate::sys::lock::Lock;
+
+/// How long a command waits for another that changes the same session.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The sessions of an installation.
+#[derive(Debug, Clone, Copy)]
+pub struct Sessions<'a> {
+    layout: &'a Layout,
+    store: &'a dyn Store,
+}
+
+impl<'a> Sessions<'a> {
+    /// The sessions whose records lie in `layout` and whose trees in `store`.
+    #[must_use]
+    pub fn new(layout: &'a Layout, store: &'a dyn Store) -> Self {
+        Self { layout, store }
+    }
+
+    /// Where things lie.
+    #[must_use]
+    pub fn layout(&self) -> &'a Layout {
+        self.layout
+    }
+
+    /// Where the trees lie.
+    #[must_use]
+    pub fn store(&self) -> &'a dyn Store {
+        self.store
+    }
+
+    /// Their records.
+    #[must_use]
+    pub fn records(&self) -> Records<'a> {
+        Records::new(self.layout)
+    }
+
+    /// Locks a session that has a record, and reads it under the lock.
+    ///
+    /// # Errors
+    /// There is no such session, or somebody else keeps it locked.
+    pub fn lock(&self, id: &SessionId) -> Result<Begun, Error> {
+        // Looking first keeps a wrong name from leaving a lock file behind.
+        self.records().load(id)?;
+        let lock = self.take_lock(id, PATIENCE)?.ok_or_else(|| Error::InUse(id.clone()))?;
+        match self.records().load(id) {
+            Ok(record) => Ok(Begun { record, lock }),
+            Err(error) => {
+                lock.remove()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn take_lock(&self, id: &SessionId, patience: Duration) -> Result<Option<Lock>, Error> {
+        file::make_dirs(&self.layout.locks(), 0o700)?;
+        Ok(Lock::take(&self.layout.session_lock(id), patience)?)
+    }
+}

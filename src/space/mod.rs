@@ -1,1 +1,5 @@
-//! TODO-room
+//! Room: what nothing refers to is reclaimed.
+
+mod gc;
+
+pub use gc::{Action, Gc, Item, Object};

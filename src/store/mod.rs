@@ -17,6 +17,7 @@ mod error;
 pub mod fake;
 mod layout;
 mod name;
+pub mod pointer;
 
 use std::collections::BTreeSet;
 use std::fmt;

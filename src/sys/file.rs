@@ -104,11 +104,7 @@ pub fn replace_volatile(path: &Path, text: &str) -> Result<()> {
 /// Any step failed; `link` is then as it was, or already new.
 pub fn replace_symlink(link: &Path, target: &Path) -> Result<()> {
     let temp = temp_beside(link);
-    at(
-        "make symlink",
-        &temp,
-        effect::point("symlink").and_then(|()| std::os::unix::fs::symlink(target, &temp)),
-    )?;
+    at("make symlink", &temp, effect::point("symlink").and_then(|()| symlink_afresh(target, &temp)))?;
     rename(&temp, link)?;
     sync_parent(link)
 }
@@ -247,6 +243,17 @@ fn write_all(temp: &Path, text: &str) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temp)?;
     file.write_all(text.as_bytes())?;
     Ok(file)
+}
+
+fn symlink_afresh(target: &Path, temp: &Path) -> io::Result<()> {
+    match std::os::unix::fs::symlink(target, temp) {
+        // A left-over of our own pid from before a crash; the name is ours alone.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(temp)?;
+            std::os::unix::fs::symlink(target, temp)
+        }
+        other => other,
+    }
 }
 
 fn absent_is_none<T>(result: Result<T>) -> Result<Option<T>> {

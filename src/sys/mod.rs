@@ -6,6 +6,39 @@
 //! Crash rule: every call here that changes something outside the process passes [`effect::point`] first, so
 //! that tests can fail or stop the program at each one.
 
+pub mod cgroup;
+mod chain;
+mod child;
+mod clone;
 pub mod effect;
+pub mod enter;
+pub mod env;
 pub mod file;
+pub mod identity;
+pub mod inroot;
+mod init;
 pub mod lock;
+pub mod log;
+pub mod mount;
+pub mod mountinfo;
+pub mod nss;
+mod plan;
+mod pointers;
+pub mod privilege;
+pub mod program;
+pub mod reap;
+mod report;
+pub mod signals;
+pub mod startup;
+pub mod term;
+mod wait;
+
+pub use cgroup::Cgroup;
+pub use chain::chain;
+pub use enter::{Directory, Ended, EnterError, Entry, Namespaces, Note, enter};
+pub use env::Environment;
+pub use identity::{Account, Caller};
+pub use privilege::raised;
+pub use startup::Process;
+pub mod tree;
+pub mod worker;

@@ -91,7 +91,7 @@ pub enum Net {
 }
 
 /// Where the `dir` store keeps what a session writes; a clone on ZFS needs no such place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Overlay {
     /// In the store.

@@ -12,9 +12,22 @@ use serde::{Deserialize, Serialize};
 use crate::store::{NameError, check_name};
 
 /// The name of a profile: the stem of its file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ProfileName(String);
+
+impl TryFrom<String> for ProfileName {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<ProfileName> for String {
+    fn from(name: ProfileName) -> String {
+        name.0
+    }
+}
 
 impl ProfileName {
     /// The name as text.

@@ -1,0 +1,138 @@
+//! `zchroot create`: a template's first version.
+
+use super::args::Create;
+use super::context::{Context, absolute};
+use super::error::Error;
+use super::exit::Status;
+use super::{output, policy, source};
+use crate::import;
+use crate::session::record::NewRecord;
+use crate::session::{self, Begun, Kind};
+use crate::source::{SourceRequest, Version};
+use crate::store::{Progress, SessionId, TemplateName};
+use crate::sys::file;
+use crate::sys::privilege::raised;
+use crate::sys::signals;
+use crate::template::{self, Profile, Template};
+
+pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
+    context.require_root("create")?;
+    let from: import::Source = args.from.parse().map_err(|error| Error::new(Status::Usage, error))?;
+    let from = match from {
+        import::Source::Path(path) => import::Source::Path(absolute(&context.process, &path)?),
+        other => other,
+    };
+    // A wrong path is found before anything is made.
+    let opened = from.open()?;
+    let template = define(&args.template, context)?;
+    // While the tree is filled it is a bare tree: nothing of the host is mounted over it.
+    let bare = Profile::default();
+    let _held = Context::hold_signals()?;
+    let begun = begin(&template, &bare, context)?;
+    let version = fill(begun, Filling { from, opened }, &bare, args.message.clone(), context)?;
+    context.note(&format!(
+        "template {}: version {} (generation {}, {})",
+        template.name,
+        version.id,
+        version.generation,
+        output::bytes(version.size)
+    ));
+    Ok(Status::Ok)
+}
+
+fn begin(template: &Template, bare: &Profile, context: &Context) -> Result<Begun, Error> {
+    let id = SessionId::generate(&template.name)
+        .map_err(|error| session::Error::sys("name", "a new session", error))?;
+    let new = NewRecord {
+        id,
+        kind: Kind::Source,
+        template: template.name.clone(),
+        owner: policy::owner(context),
+        root_allowed: true,
+        setup: source::setup(template),
+    };
+    let sources = context.sources()?;
+    Ok(raised(|| sources.begin_first(SourceRequest { new, profile: bare }))?)
+}
+
+/// A source, and what was opened of it.
+struct Filling {
+    from: import::Source,
+    opened: import::Opened,
+}
+
+/// Fills the draft and commits it; on failure nothing of it is left.
+fn fill(
+    begun: Begun,
+    filling: Filling,
+    bare: &Profile,
+    message: Option<String>,
+    context: &Context,
+) -> Result<Version, Error> {
+    let sources = context.sources()?;
+    let root = context.layout.mount(&begun.record.id);
+    let mut bar = context.bar();
+    let filled = raised(|| {
+        let filled = import::fill(&filling.from, filling.opened, &root, &mut bar);
+        bar.finish();
+        filled?;
+        if !import::looks_like_root(&root)? {
+            return Err(Error::failed(format!(
+                "{} has neither usr nor bin in it: it is no root file system",
+                filling.from
+            )));
+        }
+        if signals::asked_to_end().is_some() {
+            return Err(Error::failed(format!("template {}: interrupted", begun.record.template)));
+        }
+        Ok(())
+    });
+    if let Err(error) = filled {
+        let cleared = raised(|| sources.abort(begun));
+        if let Err(trouble) = cleared {
+            Error::from(trouble).hint("zchroot recover").print();
+        }
+        return Err(error);
+    }
+    let id = begun.record.id.clone();
+    match raised(|| sources.commit(begun, bare, message)) {
+        Ok(version) => Ok(version),
+        Err(error) => {
+            source::throw_away(&id, context);
+            Err(error.into())
+        }
+    }
+}
+
+/// The template's definition; a first one, which lets root alone in, is written where there is none.
+fn define(name: &TemplateName, context: &Context) -> Result<Template, Error> {
+    match template::template(&context.layout, name.as_str()) {
+        Err(template::Error::NoTemplate { .. }) => {}
+        other => return Ok(other?),
+    }
+    let dir = context.layout.config_dir().join("templates.d");
+    let path = dir.join(format!("{name}.toml"));
+    raised(|| {
+        file::make_dirs(&dir, 0o755)?;
+        file::replace(&path, FIRST_DEFINITION)
+    })?;
+    context.note(&format!("wrote {}: it lets root alone in, see zchroot-templates(5)", path.display()));
+    Ok(template::template(&context.layout, name.as_str())?)
+}
+
+const FIRST_DEFINITION: &str = "\
+# A template of zchroot: see zchroot-templates(5) for all keys.
+version = 1
+profile = \"default\"
+
+# Who may use it. users and groups: as themselves; root-users and root-groups: also as root.
+users = []
+groups = []
+root-users = []
+root-groups = []
+
+# Who may change it.
+[source]
+root-users = []
+root-groups = []
+";

@@ -1,0 +1,178 @@
+//! The one error of the command line: what failed, its causes, the exit status, and the way out.
+
+use std::io;
+
+use super::exit::Status;
+use super::output;
+use crate::import;
+use crate::session;
+use crate::source;
+use crate::store;
+use crate::sys;
+use crate::template;
+
+/// A failed command.
+#[derive(Debug)]
+pub struct Error {
+    status: Status,
+    cause: Box<dyn std::error::Error>,
+    hints: Vec<String>,
+}
+
+impl Error {
+    /// An error with its exit status.
+    pub fn new(status: Status, cause: impl Into<Box<dyn std::error::Error>>) -> Self {
+        Self { status, cause: cause.into(), hints: Vec::new() }
+    }
+
+    /// Something was refused or failed.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self::new(Status::Failed, text.into())
+    }
+
+    /// There is no such thing.
+    pub fn not_found(text: impl Into<String>) -> Self {
+        Self::new(Status::NotFound, text.into())
+    }
+
+    pub(super) fn output(error: io::Error) -> Self {
+        Self::new(
+            Status::Failed,
+            sys::file::Error { op: "write", path: "standard output".into(), source: error },
+        )
+    }
+
+    /// Adds a command that helps.
+    #[must_use]
+    pub fn hint(mut self, command: impl Into<String>) -> Self {
+        self.hints.push(command.into());
+        self
+    }
+
+    /// The same error with another exit status.
+    #[must_use]
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// What the program exits with.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Prints it: the chain on one line, each way out on its own.
+    pub fn print(&self) {
+        let text = sys::chain(self.cause.as_ref());
+        output::note(&format!("zchroot: {text}"));
+        for hint in &self.hints {
+            output::note(&format!("hint: {hint}"));
+        }
+    }
+}
+
+impl From<session::Error> for Error {
+    fn from(error: session::Error) -> Self {
+        use session::Error as E;
+        let (status, hint) = match &error {
+            E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
+            E::InUse(_) | E::NotReady { .. } | E::StillMounted { .. } => (Status::Busy, None),
+            E::NoVersion(template) => {
+                (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
+            }
+            E::NoSuchVersion { template, .. } => {
+                (Status::NotFound, Some(format!("zchroot history {template}")))
+            }
+            E::IsSource(id) => (Status::Failed, Some(format!("zchroot source abort {id}"))),
+            E::Record(session::record::Error::Unknown(_)) => {
+                (Status::NotFound, Some("zchroot list".to_owned()))
+            }
+            E::Store(inner) => (status_of(inner), hint_for(inner)),
+            _ => (Status::Failed, None),
+        };
+        Self::with(status, error, hint)
+    }
+}
+
+impl From<source::Error> for Error {
+    fn from(error: source::Error) -> Self {
+        use source::Error as E;
+        let (status, hint) = match &error {
+            E::Session(_) => match error {
+                E::Session(inner) => return inner.into(),
+                other => return Self::new(Status::Failed, other),
+            },
+            E::Conflict { template, session, .. } => (
+                Status::Busy,
+                Some(format!("zchroot source abort {session}, then zchroot update {template} again")),
+            ),
+            E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
+            E::NoVersion(template) => {
+                (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
+            }
+            E::Store(inner) => (status_of(inner), hint_for(inner)),
+            _ => (Status::Failed, None),
+        };
+        Self::with(status, error, hint)
+    }
+}
+
+impl From<session::record::Error> for Error {
+    fn from(error: session::record::Error) -> Self {
+        session::Error::from(error).into()
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        let hint = hint_for(&error);
+        Self::with(status_of(&error), error, hint)
+    }
+}
+
+impl From<import::Error> for Error {
+    fn from(error: import::Error) -> Self {
+        Self::new(Status::Failed, error)
+    }
+}
+
+impl From<sys::file::Error> for Error {
+    fn from(error: sys::file::Error) -> Self {
+        Self::new(Status::Failed, error)
+    }
+}
+
+impl From<store::NameError> for Error {
+    fn from(error: store::NameError) -> Self {
+        Self::new(Status::Usage, error)
+    }
+}
+
+impl From<template::Error> for Error {
+    fn from(error: template::Error) -> Self {
+        let status = match &error {
+            template::Error::NoTemplate { .. } | template::Error::NoProfile { .. } => Status::NotFound,
+            _ => Status::Failed,
+        };
+        Self::new(status, error)
+    }
+}
+
+impl Error {
+    fn with(status: Status, cause: impl std::error::Error + 'static, hint: Option<String>) -> Self {
+        Self { status, cause: Box::new(cause), hints: hint.into_iter().collect() }
+    }
+}
+
+fn status_of(error: &store::Error) -> Status {
+    match error.kind() {
+        store::ErrorKind::Busy => Status::Busy,
+        store::ErrorKind::Gone => Status::NotFound,
+        _ => Status::Failed,
+    }
+}
+
+fn hint_for(error: &store::Error) -> Option<String> {
+    (error.kind() == store::ErrorKind::NoRoom).then(|| "zchroot gc".to_owned())
+}

@@ -1,0 +1,42 @@
+//! `zchroot gc`: reclaim what nothing refers to.
+
+use super::args::Gc;
+use super::context::Context;
+use super::error::Error;
+use super::exit::Status;
+use super::{output, source};
+use crate::space::{self, Action, Item};
+use crate::sys::privilege::raised;
+
+pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
+    context.require_root("gc")?;
+    let gc = space::Gc::new(context.sessions()?, context.config.grace.duration());
+    let (items, troubles) = if args.dry_run {
+        (raised(|| gc.plan())?, Vec::new())
+    } else {
+        raised(|| gc.run(|template| source::keep(template, context)))?
+    };
+    print(&items, args)?;
+    for trouble in &troubles {
+        output::note(&format!("zchroot: left to the next gc: {trouble}"));
+    }
+    if args.dry_run {
+        context.note("dry run: nothing was removed");
+    }
+    Ok(if troubles.is_empty() { Status::Ok } else { Status::Failed })
+}
+
+fn print(items: &[Item], args: &Gc) -> Result<(), Error> {
+    if args.json.json {
+        return output::json("items", &items);
+    }
+    for item in items {
+        let word = match item.action {
+            Action::Remove if args.dry_run => "would remove",
+            Action::Remove => "removed",
+            Action::Keep => "kept",
+        };
+        output::line(&format!("{word} {}: {}", item.object, item.reason))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! `zchroot run`: a throw-away session around one command; and what the other entering commands share.
+
+use super::args::{Inside, Net, Run};
+use super::context::Context;
+use super::error::Error;
+use super::exit::Status;
+use super::policy;
+use crate::session::record::{NewRecord, Setup};
+use crate::session::{self, Begun, Kind, Record, Request, Wish};
+use crate::store::{SessionId, VersionId};
+use crate::sys::enter::{Ended, EnterError};
+use crate::sys::identity::Account;
+use crate::sys::privilege::raised;
+use crate::template::{self, Template};
+
+/// `zchroot run`.
+pub(super) fn run(args: &Run, context: &Context) -> Result<Status, Error> {
+    Context::entering(run_in_new_session(args, context))
+}
+
+fn run_in_new_session(args: &Run, context: &Context) -> Result<Status, Error> {
+    let template = context.template(&args.template)?;
+    let target = policy::target(context, &args.inside)?;
+    policy::may_use(context, &template.name, &template.access, &target)?;
+    let plan =
+        Plan { kind: Kind::Ephemeral, name: None, at: args.at.clone(), isolation: Some(args.inside.clone()) };
+    // From here to the end of the session a signal waits until it can be passed on to the command, or until
+    // everything is cleared away.
+    let _held = Context::hold_signals()?;
+    let begun = begin(context, &template, plan)?;
+    let ended = enter(context, &begun.record, &wish(&args.inside, target, &args.command));
+    let sessions = context.sessions()?;
+    let cleared = raised(|| sessions.end(begun));
+    match (ended, cleared) {
+        (ended, Ok(())) => ended,
+        // The command's own word counts; what was left is recorded, and recover ends it.
+        (Ok(status), Err(error)) if status != Status::Ok => {
+            Error::from(error).hint("zchroot recover").print();
+            Ok(status)
+        }
+        (Ok(_), Err(error)) => Err(Error::from(error).hint("zchroot recover")),
+        (Err(first), Err(error)) => {
+            first.print();
+            Err(Error::from(error).hint("zchroot recover"))
+        }
+    }
+}
+
+/// What kind of session is to be begun.
+pub(super) struct Plan {
+    /// Ephemeral or named.
+    pub kind: Kind,
+    /// Its name, if it was given one.
+    pub name: Option<SessionId>,
+    /// The version, if one was asked for.
+    pub at: Option<VersionId>,
+    /// Options that isolate more than the template does.
+    pub isolation: Option<Inside>,
+}
+
+/// Begins a session of a template for the caller.
+pub(super) fn begin(context: &Context, template: &Template, plan: Plan) -> Result<Begun, Error> {
+    let id = match plan.name {
+        Some(id) => id,
+        None => SessionId::generate(&template.name)
+            .map_err(|error| session::Error::sys("name", "a new session", error))?,
+    };
+    let profile = template::profile(&context.layout, &template.profile)?;
+    let new = NewRecord {
+        id,
+        kind: plan.kind,
+        template: template.name.clone(),
+        owner: policy::owner(context),
+        root_allowed: policy::may_be_root(context, &template.access),
+        setup: setup(template, plan.isolation.as_ref()),
+    };
+    let sessions = context.sessions()?;
+    Ok(raised(|| sessions.begin(Request { new, profile: &profile, at: plan.at }))?)
+}
+
+/// How commands are set up: what the template says, and what options add. Options never take away.
+pub(super) fn setup(template: &Template, isolation: Option<&Inside>) -> Setup {
+    let asked = |pick: fn(&Inside) -> bool| isolation.is_some_and(pick);
+    Setup {
+        profile: template.profile.clone(),
+        shell: template.shell.clone(),
+        preserve_environment: template.preserve_environment,
+        setuid: template.setuid,
+        overlay: template.overlay,
+        isolate_net: template.net == template::Net::None || asked(|inside| inside.net == Some(Net::None)),
+        isolate_pid: template.pid || asked(|inside| inside.pid),
+        isolate_ipc: template.ipc || asked(|inside| inside.ipc),
+        isolate_uts: template.uts || asked(|inside| inside.uts),
+    }
+}
+
+/// What is to be run inside, as whom.
+pub(super) fn wish(inside: &Inside, target: Account, command: &[std::ffi::OsString]) -> Wish {
+    Wish {
+        target,
+        command: command.to_vec(),
+        directory: inside.directory.clone(),
+        preserve_environment: inside.preserve_environment,
+        isolate_net: inside.net == Some(Net::None),
+        isolate_pid: inside.pid,
+        isolate_ipc: inside.ipc,
+        isolate_uts: inside.uts,
+    }
+}
+
+/// Enters a session and waits for the command.
+pub(super) fn enter(context: &Context, record: &Record, wish: &Wish) -> Result<Status, Error> {
+    let sessions = context.sessions()?;
+    match raised(|| sessions.enter(record, wish, &context.process)) {
+        Ok(Ended::Exited(status)) => Ok(Status::Command(status)),
+        Ok(Ended::Signaled(signal)) => Ok(Status::Signal(signal)),
+        Err(session::EnterFailure::Enter(error)) => Err(entry_failed(error)),
+        Err(session::EnterFailure::Session(error)) => Err(error.into()),
+    }
+}
+
+fn entry_failed(error: EnterError) -> Error {
+    let status = match &error {
+        EnterError::NotFound { .. } => Status::CommandNotFound,
+        EnterError::NotExecutable { .. } => Status::NotExecutable,
+        _ => Status::EnterFailed,
+    };
+    let hint =
+        matches!(error, EnterError::NoDirectory { .. }).then_some("say where with -d DIR, for example -d /");
+    let error = Error::new(status, error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}

@@ -1,0 +1,168 @@
+//! `zchroot source`: change a template in steps.
+
+use super::args::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceStep};
+use super::context::Context;
+use super::error::Error;
+use super::exit::Status;
+use super::{output, policy, run};
+use crate::session::record::{NewRecord, Setup};
+use crate::session::{self, Begun, Kind, Wish};
+use crate::source::{self, SourceRequest, Version};
+use crate::store::Progress;
+use crate::store::{SessionId, TemplateName};
+use crate::sys::identity::Account;
+use crate::sys::privilege::raised;
+use crate::template::{self, Template};
+
+pub(super) fn run(args: &Source, context: &Context) -> Result<Status, Error> {
+    match &args.step {
+        SourceStep::Begin(args) => begin_step(args, context),
+        SourceStep::Exec(args) => Context::entering(exec_step(args, context)),
+        SourceStep::Commit(args) => commit_step(args, context),
+        SourceStep::Abort(args) => abort_step(args, context),
+    }
+}
+
+fn begin_step(args: &SourceBegin, context: &Context) -> Result<Status, Error> {
+    let template = context.template(&args.template)?;
+    let _held = Context::hold_signals()?;
+    let begun = begin(&template, args.name.clone(), context)?;
+    output::line(begun.record.id.as_str())?;
+    Ok(Status::Ok)
+}
+
+fn exec_step(args: &SourceExec, context: &Context) -> Result<Status, Error> {
+    let sessions = context.sessions()?;
+    let record = raised(|| sessions.records().load(&args.session))?;
+    if record.kind != Kind::Source {
+        return Err(session::Error::IsNoSource(record.id).into());
+    }
+    let target = match &args.inside.user {
+        Some(_) => policy::target(context, &args.inside)?,
+        None => root()?,
+    };
+    policy::may_enter(context, &record, &target)?;
+    let mut wish = run::wish(&args.inside, target, &args.command);
+    wish.directory.get_or_insert_with(|| "/".into());
+    run::enter(context, &record, &wish)
+}
+
+fn commit_step(args: &SourceCommit, context: &Context) -> Result<Status, Error> {
+    let _held = Context::hold_signals()?;
+    let begun = lock(&args.session, context)?;
+    let version = commit(begun, args.message.clone(), context)?;
+    output::line(version.id.as_str())?;
+    Ok(Status::Ok)
+}
+
+fn abort_step(args: &SourceAbort, context: &Context) -> Result<Status, Error> {
+    let _held = Context::hold_signals()?;
+    let begun = lock(&args.session, context)?;
+    let sources = context.sources()?;
+    raised(|| sources.abort(begun))?;
+    Ok(Status::Ok)
+}
+
+/// Locks a source session that is the caller's.
+fn lock(id: &SessionId, context: &Context) -> Result<Begun, Error> {
+    let sessions = context.sessions()?;
+    let record = raised(|| sessions.records().load(id))?;
+    policy::may_end(context, &record)?;
+    Ok(raised(|| sessions.lock(id))?)
+}
+
+/// Begins a source session for the caller.
+pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Context) -> Result<Begun, Error> {
+    policy::may_use(context, &template.name, &template.source, &root()?)?;
+    let id = match name {
+        Some(id) => id,
+        None => SessionId::generate(&template.name)
+            .map_err(|error| session::Error::sys("name", "a new session", error))?,
+    };
+    let profile = template::profile(&context.layout, &template.profile)?;
+    let new = NewRecord {
+        id,
+        kind: Kind::Source,
+        template: template.name.clone(),
+        owner: policy::owner(context),
+        root_allowed: true,
+        setup: setup(template),
+    };
+    let sources = context.sources()?;
+    let mut bar = context.bar();
+    let begun = raised(|| sources.begin(SourceRequest { new, profile: &profile }, &mut bar));
+    bar.finish();
+    Ok(begun?)
+}
+
+/// Commits a source session of the caller's, then tidies the template.
+pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -> Result<Version, Error> {
+    let sources = context.sources()?;
+    let profile = template::profile(&context.layout, &begun.record.setup.profile)?;
+    let name = begun.record.template.clone();
+    let version = raised(|| sources.commit(begun, &profile, message))?;
+    context.note(&format!(
+        "template {name}: version {} (generation {}) is current",
+        version.id, version.generation
+    ));
+    settle(&name, context);
+    Ok(version)
+}
+
+/// Tidies after a commit. It is no part of the commit: what does not work now, the next commit or gc does.
+fn settle(name: &TemplateName, context: &Context) {
+    let keep = keep(name, context);
+    let settled = context.sources().and_then(|sources| Ok(raised(|| sources.settle(name, keep))?));
+    match settled {
+        Ok(settled) => settled.deferred.iter().for_each(|what| tracing::info!(what, "left to the next gc")),
+        Err(error) => tracing::warn!(template = %name, ?error, "old versions are left to the next gc"),
+    }
+}
+
+/// How many versions a template keeps; one whose definition cannot be read keeps all.
+pub(super) fn keep(name: &TemplateName, context: &Context) -> usize {
+    match template::template(&context.layout, name.as_str()) {
+        Ok(template) => template.keep.get() as usize,
+        Err(_) => usize::MAX,
+    }
+}
+
+/// Aborts what failed; prints trouble of that, since the failure itself is on its way.
+pub(super) fn throw_away(id: &SessionId, context: &Context) {
+    let aborted = context.sources().and_then(|sources| {
+        let sessions = context.sessions()?;
+        raised(|| Ok::<_, source::Error>(sources.abort(sessions.lock(id)?)?)).map_err(Error::from)
+    });
+    if let Err(error) = aborted {
+        error.hint("zchroot recover").print();
+    }
+}
+
+/// Source sessions see the host's network and nothing isolated: maintainers fetch packages in them.
+pub(super) fn setup(template: &Template) -> Setup {
+    Setup {
+        isolate_net: false,
+        isolate_pid: false,
+        isolate_ipc: false,
+        isolate_uts: false,
+        ..run::setup(template, None)
+    }
+}
+
+/// What a maintainer runs if nothing else is said: as root, in `/`.
+pub(super) fn wish(command: &[std::ffi::OsString]) -> Result<Wish, Error> {
+    Ok(Wish {
+        target: root()?,
+        command: command.to_vec(),
+        directory: Some("/".into()),
+        preserve_environment: false,
+        isolate_net: false,
+        isolate_pid: false,
+        isolate_ipc: false,
+        isolate_uts: false,
+    })
+}
+
+fn root() -> Result<Account, Error> {
+    Account::by_uid(nix::unistd::Uid::from_raw(0)).map_err(|error| Error::new(Status::Failed, error))
+}

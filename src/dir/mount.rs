@@ -1,0 +1,178 @@
+//! Mounting trees, and seeing whether they are mounted.
+//!
+//! Every mount is made private: a bind mount would otherwise be a peer of the file system that the store is
+//! on, and what a session mounts in it would appear in the store as well.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change,
+    mount_remount, move_mount, open_tree, unmount,
+};
+
+use super::overlay::{self, Layers};
+use super::{DirStore, failed, gone, place, session};
+use crate::store::{Error, MountOptions, Result, SessionId, Tree};
+use crate::sys::effect;
+
+pub(super) fn mount(store: &DirStore, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
+    match tree {
+        Tree::Session(session) => mount_session(store, session, at, options),
+        Tree::Draft(..) | Tree::Version(..) => {
+            let source = place::tree(store, tree)?;
+            let Some(dir) = place::open(&source)? else { return Err(gone("mount", &source)) };
+            let read_only = matches!(tree, Tree::Version(..));
+            bind(&dir, at, options, read_only).map_err(failed("mount", &source))
+        }
+    }
+}
+
+fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: MountOptions) -> Result<()> {
+    let path = store.session(session);
+    let Some((template, version)) = session::ready_base(store, session)? else {
+        return Err(gone("mount", &path));
+    };
+    let mut last: Option<Error> = None;
+    // The version may be renamed between our look and the kernel's: out of drafts/, aside, or back.
+    for _ in 0..10 {
+        let Some(lower) = place::lower(store, &template, &version)? else { break };
+        let layers = Layers { lower: &lower, upper: &path.join("upper"), work: &path.join("work") };
+        let mounted = effect::point("mount")
+            .and_then(|()| overlay::mount(&layers, at, options))
+            .and_then(|()| make_private(at));
+        match mounted {
+            Ok(()) => return Ok(()),
+            Err(error) => {
+                let error = failed("mount", &path)(error);
+                if error.errno() != Some(libc::ENOENT) {
+                    return Err(error);
+                }
+                last = Some(error);
+            }
+        }
+    }
+    Err(last.unwrap_or_else(|| gone("mount", &store.version(&template, &version))))
+}
+
+fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Result<()> {
+    effect::point("mount")?;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let detached = open_tree(dir.as_fd(), c"", flags)?;
+    move_mount(detached.as_fd(), c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    make_private(at)?;
+    let mut flags = MountFlags::BIND;
+    flags.set(MountFlags::RDONLY, read_only);
+    flags.set(MountFlags::NOSUID, options.nosuid);
+    flags.set(MountFlags::NODEV, options.nodev);
+    if flags == MountFlags::BIND {
+        return Ok(());
+    }
+    undo_unless_ok(at, mount_remount(at, flags, c""))
+}
+
+fn make_private(at: &Path) -> io::Result<()> {
+    undo_unless_ok(at, mount_change(at, MountPropagationFlags::PRIVATE))
+}
+
+fn undo_unless_ok(at: &Path, result: rustix::io::Result<()>) -> io::Result<()> {
+    result.map_err(|error| {
+        // The mount was never used, so nothing can be lost with it.
+        if let Err(undo) = unmount(at, UnmountFlags::DETACH) {
+            tracing::warn!(at = %at.display(), "a mount stays: {undo}");
+        }
+        error.into()
+    })
+}
+
+/// Whether the directory `upper` is the upper one of an overlay, as far as our mount namespace shows.
+pub(super) fn is_upper(upper: &Path) -> Result<bool> {
+    let option = [b"upperdir=", upper.as_os_str().as_bytes()].concat();
+    let is_ours = |options: &[u8]| options.split(|byte| *byte == b',').any(|word| unescape(word) == option);
+    Ok(mounts()?.iter().any(|mount| is_ours(&mount.options)))
+}
+
+/// Whether `dir`, at `path`, is the root of a mount, as far as our mount namespace shows.
+pub(super) fn is_mounted(dir: &File, path: &Path) -> Result<bool> {
+    let stat = dir.metadata().map_err(failed("stat", path))?;
+    let (Some(name), Some(folder)) = (path.file_name(), path.parent().and_then(Path::file_name)) else {
+        return Ok(false);
+    };
+    let suffix = Path::new(folder).join(name);
+    for mount in mounts()? {
+        // Only then look: a mount point of another kind may belong to a server that does not answer.
+        if mount.root.ends_with(&suffix) {
+            match rustix::fs::statat(CWD, &mount.point, AtFlags::empty()) {
+                Ok(there) if (there.st_dev, there.st_ino) == (stat.dev(), stat.ino()) => return Ok(true),
+                _ => {}
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// A line of mountinfo (proc(5)).
+struct MountLine {
+    root: PathBuf,
+    point: PathBuf,
+    /// Of the file system, still escaped.
+    options: Vec<u8>,
+}
+
+fn mounts() -> Result<Vec<MountLine>> {
+    let path = Path::new("/proc/self/mountinfo");
+    let mut bytes = Vec::new();
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(io::Error::from)
+        .and_then(|fd| File::from(fd).read_to_end(&mut bytes))
+        .map_err(failed("read", path))?;
+    Ok(bytes.split(|byte| *byte == b'\n').filter_map(parse).collect())
+}
+
+fn parse(line: &[u8]) -> Option<MountLine> {
+    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    let path = |word: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(unescape(word)));
+    Some(MountLine { root: path(words.get(3)?), point: path(words.get(4)?), options: words.last()?.to_vec() })
+}
+
+/// Blanks and the like are a backslash and three octal digits.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] => {
+                plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = tail;
+            }
+            _ => {
+                plain.push(*first);
+                rest = after;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_mountinfo_is_read() {
+        let line =
+            br"36 35 98:0 /drafts/a\040b /mnt/x\134y rw shared:1 - overlay zchroot rw,upperdir=/a\054b";
+        let mount = parse(line).unwrap();
+        assert_eq!(mount.root, Path::new("/drafts/a b"));
+        assert_eq!(mount.point, Path::new(r"/mnt/x\y"));
+        assert_eq!(unescape(mount.options.split(|byte| *byte == b',').nth(1).unwrap()), b"upperdir=/a,b");
+        assert!(parse(b"").is_none());
+    }
+}

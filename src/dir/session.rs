@@ -1,0 +1,168 @@
+//! Sessions: clones of versions.
+//!
+//! **No session loses its version**, though a begin takes no lock. A begin first writes down which version it
+//! clones (`lower`, a symlink: there whole or not at all) and *then* looks whether that version stands in its
+//! place; only if it does the clone is completed. Settle first renames the version aside, *then* reads every
+//! session's `lower`, and deletes only if none names the version; else it renames it back. Let W be the write
+//! and L the look of the begin, R the rename and S the reading of settle; W < L and R < S. If S does not see
+//! the write, then S < W, so R < S < W < L: the look comes after the rename, finds nothing, and the begin gives
+//! up with [`ErrorKind::Gone`]. If S sees it, nothing is deleted. Hence never both.
+//!
+//! - Sessions are never renamed while they are made, so that S (a readdir) cannot miss one: what stood in a
+//!   directory before a readdir began, and stays, is listed.
+//! - A begin that crashed leaves a `lower`, which only keeps its version until somebody drops the left-over.
+//! - A settle that crashed leaves the version aside, where a session's mount still finds it; the next settle
+//!   reads the sessions again and renames it back or deletes it.
+//! - A begin whose look falls between R and the rename back gets Gone though the version will be there again.
+//!   That can only hit one that is neither current nor kept: who asked for the current version reads the
+//!   pointer again and finds a newer one.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::claim::{self, Hold, Made};
+use super::{DirStore, failed, gone, mount, place, trash};
+use crate::store::{Error, ErrorKind, Outcome, Result, SessionId, SessionTree, TemplateName, VersionId};
+use crate::sys::{effect, file, tree};
+
+/// How long a drop waits for somebody who makes or drops the same session.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOWER: &str = "lower";
+const UPPER: &str = "upper";
+const UNREADY: &str = "upper.new";
+const WORK: &str = "work";
+const TARGET: &str = "../../templates/";
+
+pub(super) fn clone(
+    store: &DirStore,
+    template: &TemplateName,
+    version: &VersionId,
+    session: &SessionId,
+) -> Result<()> {
+    let path = store.session(session);
+    let exists = |why| Err(Error::new(ErrorKind::Exists, "clone", path.display().to_string(), why));
+    let dir = match claim::make(&path)? {
+        Made::New(dir) => dir,
+        Made::LeftOver(_) if file::stat(&path.join(UPPER))?.is_some() => {
+            return exists("the session is there");
+        }
+        Made::LeftOver(dir) => {
+            clear(&dir).map_err(failed("clear", &path))?;
+            dir
+        }
+        Made::Taken => return exists("somebody makes or drops it just now"),
+    };
+    fill(store, template, version, &path, &dir).inspect_err(|_| undo(store, session))
+}
+
+fn fill(
+    store: &DirStore,
+    template: &TemplateName,
+    version: &VersionId,
+    path: &Path,
+    dir: &File,
+) -> Result<()> {
+    let lower = path.join(LOWER);
+    step("symlink", || rustix::fs::symlinkat(format!("{TARGET}{template}/{version}"), dir, LOWER))
+        .map_err(failed("make symlink", &lower))?;
+    let Some((_, base)) = place::complete(store, template, version)? else {
+        return Err(gone("clone", &store.version(template, version)));
+    };
+    let upper = path.join(UPPER);
+    step("mkdir", || rustix::fs::mkdirat(dir, WORK, Mode::RWXU))
+        .map_err(failed("make directory", &path.join(WORK)))?;
+    step("mkdir", || rustix::fs::mkdirat(dir, UNREADY, Mode::RWXU))
+        .map_err(failed("make directory", &upper))?;
+    // The top of an overlay is its upper directory: owner, mode and ACL have to be the version's.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = rustix::fs::openat(dir, UNREADY, flags, Mode::empty())
+        .map_err(|error| failed("open", &upper)(error.into()))?;
+    tree::copy_attributes(base.as_fd(), top.as_fd()).map_err(failed("set the attributes of", &upper))?;
+    step("rename", || rustix::fs::renameat(dir, UNREADY, dir, UPPER)).map_err(failed("rename", &upper))
+}
+
+fn step(name: &'static str, call: impl FnOnce() -> rustix::io::Result<()>) -> std::io::Result<()> {
+    effect::point(name)?;
+    Ok(call()?)
+}
+
+/// Empties the left-over of a begin that crashed.
+fn clear(dir: &File) -> std::io::Result<()> {
+    [UNREADY, WORK, LOWER].iter().try_for_each(|name| tree::remove_tree(dir.as_fd(), OsStr::new(name)))
+}
+
+/// Takes a failed clone away; what stays is a left-over that the next clone takes over and a drop removes.
+fn undo(store: &DirStore, session: &SessionId) {
+    let removed = file::open_dir(&store.sessions_folder()).map_err(Error::from).and_then(|folder| {
+        tree::remove_tree(folder.as_fd(), OsStr::new(session.as_str()))
+            .map_err(failed("remove", &store.session(session)))
+    });
+    if let Err(error) = removed {
+        tracing::warn!(%session, "a half-made session stays: {error}");
+    }
+}
+
+pub(super) fn drop(store: &DirStore, session: &SessionId) -> Result<Outcome> {
+    let path = store.session(session);
+    let busy = |why| Err(Error::new(ErrorKind::Busy, "drop", path.display().to_string(), why));
+    match claim::hold_patiently(&path, PATIENCE)? {
+        Hold::Absent => Ok(Outcome::Unchanged),
+        Hold::Taken => busy("somebody makes or drops it just now"),
+        Hold::Held(_) if mount::is_upper(&path.join(UPPER))? => busy("it is mounted"),
+        Hold::Held(dir) => trash::discard(store, &path, dir).map(|()| Outcome::Changed),
+    }
+}
+
+pub(super) fn list(store: &DirStore) -> Result<Vec<SessionTree>> {
+    let mut sessions = Vec::new();
+    for id in place::names::<SessionId>(&store.sessions_folder())? {
+        // Gone meanwhile.
+        let Some(stat) = file::stat(&store.session(&id))? else { continue };
+        let created = stat.created().or_else(|_| stat.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        sessions.push(SessionTree { id, created });
+    }
+    Ok(sessions)
+}
+
+/// What a session is a clone of; `None` if there is no such session, or it is not ready.
+pub(super) fn ready_base(store: &DirStore, session: &SessionId) -> Result<Option<(TemplateName, VersionId)>> {
+    let path = store.session(session);
+    match base(&path)? {
+        Some(base) if file::stat(&path.join(UPPER))?.is_some() => Ok(Some(base)),
+        _ => Ok(None),
+    }
+}
+
+fn base(path: &Path) -> Result<Option<(TemplateName, VersionId)>> {
+    let link = path.join(LOWER);
+    let Some(target) = file::read_link_if_there(&link)? else { return Ok(None) };
+    let parse = || {
+        let (template, version) = target.to_str()?.strip_prefix(TARGET)?.split_once('/')?;
+        Some((template.parse().ok()?, version.parse().ok()?))
+    };
+    parse().map(Some).ok_or_else(|| {
+        let why = format!("it points to {}, which is no version", target.display());
+        Error::new(ErrorKind::Other, "read", link.display().to_string(), why)
+    })
+}
+
+/// Which versions of a template sessions refer to, ready or not.
+pub(super) fn references(store: &DirStore, template: &TemplateName) -> Result<BTreeSet<VersionId>> {
+    let mut found = BTreeSet::new();
+    let folder = store.sessions_folder();
+    for name in file::list(&folder)? {
+        match base(&folder.join(name))? {
+            Some((of, version)) if of == *template => {
+                found.insert(version);
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,135 @@
+//! Settle: versions go that are neither current nor kept. `session.rs` says why none goes under a session.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use super::claim::{self, Hold};
+use super::{DirStore, commit, mount, place, session, trash};
+use crate::store::{Result, Settled, TemplateName, VersionId, pointer};
+use crate::sys::file;
+
+/// A half-made draft that nobody holds is younger than this only if its maker is about to hold it.
+const GRACE: Duration = Duration::from_secs(600);
+
+pub(super) fn settle(
+    store: &DirStore,
+    template: &TemplateName,
+    keep: &BTreeSet<VersionId>,
+) -> Result<Settled> {
+    let _lock = commit::lock(store, template)?;
+    let current = pointer::read(&store.layout, template)?;
+    if let Some(current) = &current {
+        commit::finish(store, template, current)?;
+    }
+    let mut settled = Settled::default();
+    let stays = |version: &VersionId| keep.contains(version) || current.as_ref() == Some(version);
+    let folder = store.versions(template);
+    for version in place::dropped(&folder)? {
+        delete_or_bring_back(store, template, &version, stays(&version), &mut settled)?;
+    }
+    for version in place::names::<VersionId>(&folder)? {
+        if !stays(&version) {
+            drop_version(store, template, &version, &mut settled)?;
+        }
+    }
+    drop_half_made(store, template, &mut settled)?;
+    if let Err(error) = trash::empty(store) {
+        settled.deferred.push(format!("the trash: {}", chain(&error)));
+    }
+    Ok(settled)
+}
+
+fn drop_version(
+    store: &DirStore,
+    template: &TemplateName,
+    version: &VersionId,
+    settled: &mut Settled,
+) -> Result<()> {
+    let path = store.version(template, version);
+    let Some(dir) = place::open(&path)? else { return Ok(()) };
+    // A first look, so that a version with sessions is not put aside each time.
+    let reason = match session::references(store, template) {
+        Ok(references) if references.contains(version) => Some("a session is cloned from it".to_owned()),
+        Ok(_) if mount::is_mounted(&dir, &path)? => Some("it is mounted".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(chain(&error)),
+    };
+    if let Some(reason) = reason {
+        settled.deferred.push(format!("{template} {version}: {reason}"));
+        return Ok(());
+    }
+    if let Err(error) = place::rename(&path, &store.dropped(template, version)) {
+        settled.deferred.push(format!("{template} {version}: {}", chain(&error)));
+        return Ok(());
+    }
+    delete_or_bring_back(store, template, version, false, settled)
+}
+
+/// Decides on a version that has been put aside.
+fn delete_or_bring_back(
+    store: &DirStore,
+    template: &TemplateName,
+    version: &VersionId,
+    wanted: bool,
+    settled: &mut Settled,
+) -> Result<()> {
+    let aside = store.dropped(template, version);
+    let keep = match session::references(store, template) {
+        _ if wanted => Some("it is to be kept".to_owned()),
+        Ok(references) if references.contains(version) => Some("a session is cloned from it".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(chain(&error)),
+    };
+    let result = match &keep {
+        Some(_) => place::rename(&aside, &store.version(template, version)),
+        None => delete(store, &aside),
+    };
+    match (result, keep) {
+        (Ok(()), None) => settled.dropped.push(version.clone()),
+        (Ok(()), Some(_)) if wanted => {}
+        (Ok(()), Some(reason)) => settled.deferred.push(format!("{template} {version}: {reason}")),
+        (Err(error), _) => settled.deferred.push(format!("{template} {version}: {}", chain(&error))),
+    }
+    Ok(())
+}
+
+fn delete(store: &DirStore, aside: &std::path::Path) -> Result<()> {
+    // Else a power cut could bring back a version that is half deleted.
+    file::sync_parent(aside)?;
+    match claim::hold(aside)? {
+        Hold::Held(dir) => trash::discard(store, aside, dir),
+        Hold::Taken => {
+            let why = "somebody holds it";
+            let busy = crate::store::ErrorKind::Busy;
+            Err(crate::store::Error::new(busy, "drop", aside.display().to_string(), why))
+        }
+        Hold::Absent => Ok(()),
+    }
+}
+
+/// Drops what a crash left of drafts that were being made.
+fn drop_half_made(store: &DirStore, template: &TemplateName, settled: &mut Settled) -> Result<()> {
+    for draft in place::making(&store.drafts(template))? {
+        let path = store.making(template, &draft);
+        let old = file::stat(&path)?
+            .and_then(|stat| stat.created().or_else(|_| stat.modified()).ok())
+            .and_then(|made| SystemTime::now().duration_since(made).ok())
+            .is_some_and(|age| age > GRACE);
+        if !old {
+            continue;
+        }
+        if let Hold::Held(dir) = claim::hold(&path)? {
+            if let Err(error) = trash::discard(store, &path, dir) {
+                settled.deferred.push(format!("{template} {draft} (half made): {}", chain(&error)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn chain(error: &crate::store::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,80 @@
+//! What can go wrong while a tree is filled, by errno where there is one.
+
+use std::io;
+
+use crate::store::ErrorKind;
+use crate::sys::file;
+
+/// A failed import: what was tried, on what, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An operation failed.
+    #[error("cannot {op} {object}")]
+    Failed {
+        /// What was tried, as a verb.
+        op: &'static str,
+        /// On what: a path, or an entry of an archive.
+        object: String,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// What was named can be opened but is nothing that a tree can be filled from.
+    #[error("cannot import {object}: {why}")]
+    NotASource {
+        /// What was named.
+        object: String,
+        /// What it is instead, and the way out.
+        why: String,
+    },
+    /// A program that makes the tree failed.
+    #[error("{program} failed ({status}); the last that it said:\n{tail}")]
+    Program {
+        /// Its path.
+        program: &'static str,
+        /// How it ended.
+        status: String,
+        /// The last lines of its standard error.
+        tail: String,
+    },
+}
+
+/// The result of an import.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(super) fn failed(op: &'static str, object: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::Failed { op, object: object.into(), source: source.into() }
+    }
+
+    /// What the failure means; [`ErrorKind::NoRoom`] is worth a sweep and one retry.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self.errno() {
+            Some(libc::ENOENT) => ErrorKind::Gone,
+            Some(libc::ENOSPC | libc::EDQUOT) => ErrorKind::NoRoom,
+            Some(libc::EOPNOTSUPP | libc::ENOSYS) => ErrorKind::Unsupported,
+            _ => ErrorKind::Other,
+        }
+    }
+
+    /// The errno behind it, if there is one.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Failed { source, .. } => source.raw_os_error(),
+            Self::NotASource { .. } | Self::Program { .. } => None,
+        }
+    }
+
+    /// Whether the input ended too early: then whoever wrote it knows the true reason.
+    pub(super) fn is_truncated(&self) -> bool {
+        matches!(self, Self::Failed { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof)
+    }
+}
+
+impl From<file::Error> for Error {
+    fn from(error: file::Error) -> Self {
+        Self::failed(error.op, error.path.display().to_string(), error.source)
+    }
+}

@@ -1,0 +1,190 @@
+//! One member of an archive: what its header and extensions say about it.
+
+use std::io;
+
+use tar::{EntryType, Header};
+
+use super::archive::broken;
+use super::pax::{self, Record};
+
+/// What a member makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    Directory,
+    Symlink(Vec<u8>),
+    HardLink(Vec<u8>),
+    Char(u32, u32),
+    Block(u32, u32),
+    Fifo,
+    /// Labels and the like: of the archive, not of the tree.
+    Nothing,
+}
+
+/// What a file, directory or node has besides its content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Attributes {
+    pub(super) mode: u32,
+    pub(super) uid: u64,
+    pub(super) gid: u64,
+    /// Seconds, and nanoseconds after them.
+    pub(super) mtime: (i64, u32),
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The archive has ACLs as text, which are not kept.
+    pub(super) text_acl: bool,
+}
+
+/// A file with holes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Sparse {
+    pub(super) real: u64,
+    /// Offset and length of each piece that has data.
+    pub(super) pieces: Vec<(u64, u64)>,
+}
+
+/// What PAX records say about holes.
+#[derive(Debug, Default)]
+pub(super) struct PaxSparse {
+    pub(super) real: Option<u64>,
+    pub(super) numbers: Vec<u64>,
+    pub(super) map_in_data: bool,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    /// As the archive has it: nothing is checked yet.
+    pub(super) path: Vec<u8>,
+    pub(super) kind: Kind,
+    pub(super) attributes: Attributes,
+    pub(super) size: u64,
+    pub(super) sparse: Option<Sparse>,
+}
+
+impl Sparse {
+    /// Pieces in order, inside the file, and as much data as the archive holds.
+    pub(super) fn check(&self, stored: u64) -> io::Result<()> {
+        let mut end = 0_u64;
+        let mut sum = 0_u64;
+        for (offset, length) in &self.pieces {
+            let past = offset.checked_add(*length).filter(|past| *past <= self.real && *offset >= end);
+            end = past.ok_or_else(|| broken("a sparse map whose pieces overlap or lie outside the file"))?;
+            sum += length;
+        }
+        if sum != stored || i64::try_from(self.real).is_err() {
+            return Err(broken("a sparse map that does not fit the data"));
+        }
+        Ok(())
+    }
+}
+
+impl Member {
+    pub(super) fn from_header(header: &Header) -> io::Result<Self> {
+        let link = || header.link_name_bytes().map(|name| name.into_owned()).unwrap_or_default();
+        let device = || -> io::Result<(u32, u32)> {
+            let missing = || broken("a device node without numbers");
+            let major = header.device_major()?.ok_or_else(missing)?;
+            Ok((major, header.device_minor()?.ok_or_else(missing)?))
+        };
+        let kind = match header.entry_type() {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
+            EntryType::Directory => Kind::Directory,
+            EntryType::Symlink => Kind::Symlink(link()),
+            EntryType::Link => Kind::HardLink(link()),
+            EntryType::Char => device().map(|(major, minor)| Kind::Char(major, minor))?,
+            EntryType::Block => device().map(|(major, minor)| Kind::Block(major, minor))?,
+            EntryType::Fifo => Kind::Fifo,
+            // A directory with a listing of it, of incremental archives; the label of a volume.
+            other => match other.as_byte() {
+                b'D' => Kind::Directory,
+                b'V' => Kind::Nothing,
+                _ => return Err(broken("a member of a kind that is not known")),
+            },
+        };
+        let attributes = Attributes {
+            mode: header.mode()? & 0o7777,
+            uid: header.uid()?,
+            gid: header.gid()?,
+            // Before 1970 it is the two's complement, of which the crate gives the low 64 bits.
+            mtime: (header.mtime()?.cast_signed(), 0),
+            ..Attributes::default()
+        };
+        Ok(Self { path: header.path_bytes().into_owned(), kind, attributes, size: 0, sparse: None })
+    }
+
+    /// Before POSIX a directory was a file whose name ends in a slash.
+    pub(super) fn old_directory(&mut self, header: &Header) {
+        if self.kind == Kind::File && header.as_ustar().is_none() && self.path.ends_with(b"/") {
+            self.kind = Kind::Directory;
+        }
+    }
+
+    /// Takes over what a global header says of all members; it cannot name one.
+    pub(super) fn apply_global(&mut self, records: &[Record<'_>]) -> io::Result<()> {
+        for record in records {
+            match record.key {
+                b"path" | b"linkpath" | b"size" => {
+                    return Err(broken("a global header that names members"));
+                }
+                key => self.attributes.apply(key, record.value)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Takes over what an extended header says, and returns what it says about holes.
+    pub(super) fn apply(&mut self, records: &[Record<'_>]) -> io::Result<Option<PaxSparse>> {
+        let mut sparse: Option<PaxSparse> = None;
+        let mut sparse_name = None;
+        for Record { key, value } in records {
+            match (*key, &mut self.kind) {
+                (b"path", _) => self.path = value.to_vec(),
+                (b"linkpath", Kind::Symlink(link) | Kind::HardLink(link)) => *link = value.to_vec(),
+                (b"GNU.sparse.name", _) => sparse_name = Some(value.to_vec()),
+                _ => match key.strip_prefix(b"GNU.sparse.") {
+                    Some(key) => sparse.get_or_insert_default().apply(key, value)?,
+                    None => self.attributes.apply(key, value)?,
+                },
+            }
+        }
+        if let Some(name) = sparse_name {
+            self.path = name;
+        }
+        Ok(sparse)
+    }
+}
+
+impl Attributes {
+    fn apply(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        match key {
+            b"uid" => self.uid = pax::number(value)?,
+            b"gid" => self.gid = pax::number(value)?,
+            b"mtime" => self.mtime = pax::time(value)?,
+            b"SCHILY.acl.access" | b"SCHILY.acl.default" => self.text_acl = true,
+            _ => {
+                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                    self.xattrs.push((name.to_vec(), value.to_vec()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PaxSparse {
+    fn apply(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        match key {
+            b"size" | b"realsize" => self.real = Some(pax::number(value)?),
+            b"offset" | b"numbytes" => self.numbers.push(pax::number(value)?),
+            b"map" if value.is_empty() => {}
+            b"map" => {
+                self.numbers =
+                    value.split(|byte| *byte == b',').map(pax::number).collect::<io::Result<_>>()?;
+            }
+            b"major" => self.map_in_data = pax::number(value)? >= 1,
+            // minor, numblocks: nothing that the map itself does not say.
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,146 @@
+//! Begin: record, clone, mount, set-up.
+
+use std::time::Duration;
+
+use super::record::{Kind, NewRecord, Record, State};
+use super::{Error, Sessions};
+use crate::store::{ErrorKind, TemplateName, VersionId, pointer};
+use crate::sys::lock::Lock;
+use crate::template::Profile;
+
+/// How often a reader follows a version that moves away under it.
+const TRIES: u32 = 8;
+
+/// What is to be begun.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What the record will say.
+    pub new: NewRecord,
+    /// How the tree is set up.
+    pub profile: &'a Profile,
+    /// Which version; the current one if none is named.
+    pub at: Option<VersionId>,
+}
+
+/// A session whose lock we hold.
+#[derive(Debug)]
+pub struct Begun {
+    /// What is known of it.
+    pub record: Record,
+    /// Held until dropped.
+    pub lock: Lock,
+}
+
+impl Sessions<'_> {
+    /// Begins a session: afterwards it is ready. On failure nothing of it is left.
+    ///
+    /// # Errors
+    /// The name is taken, there is no such version, the store or the system refused.
+    pub fn begin(&self, request: Request<'_>) -> Result<Begun, Error> {
+        let id = request.new.id.clone();
+        let lock = self.take_lock(&id, Duration::ZERO)?.ok_or_else(|| Error::Exists(id.clone()))?;
+        if self.records().stands(&id)? {
+            return Err(Error::Exists(id));
+        }
+        let begun = self.clone_version(&request).and_then(|record| self.make_ready(record, request.profile));
+        match begun {
+            Ok(record) => Ok(Begun { record, lock }),
+            Err(error) => {
+                lock.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a session on a draft of a template: the record, what makes the draft, mount, set-up.
+    /// On failure nothing of it is left.
+    ///
+    /// # Errors
+    /// As [`Sessions::begin`].
+    pub fn begin_draft(
+        &self,
+        record: Record,
+        profile: &Profile,
+        make_draft: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Begun, Error> {
+        let id = record.id.clone();
+        let lock = self.take_lock(&id, Duration::ZERO)?.ok_or_else(|| Error::Exists(id.clone()))?;
+        if self.records().stands(&id)? {
+            return Err(Error::Exists(id));
+        }
+        self.records().save(&record)?;
+        let begun = match make_draft() {
+            Ok(()) => self.make_ready(record, profile),
+            Err(error) => Err(error.after(self.undo(record))),
+        };
+        match begun {
+            Ok(record) => Ok(Begun { record, lock }),
+            Err(error) => {
+                lock.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the record and clones the version; follows the pointer if the version moves away meanwhile.
+    fn clone_version(&self, request: &Request<'_>) -> Result<Record, Error> {
+        let template = &request.new.template;
+        let mut pause = Duration::from_millis(1);
+        let mut seen = None;
+        for _ in 0..TRIES {
+            let version = match &request.at {
+                Some(version) => version.clone(),
+                None => self.current(template, seen.as_ref())?,
+            };
+            let record = Record::planned(request.new.clone(), Some(version.clone()), None);
+            self.records().save(&record)?;
+            match self.store().session_clone(template, &version, &record.id) {
+                Ok(()) => return Ok(record),
+                Err(error) if error.kind() == ErrorKind::Gone => {
+                    self.records().remove(&record)?;
+                    if request.at.is_some() {
+                        return Err(Error::NoSuchVersion { template: template.clone(), version });
+                    }
+                    tracing::debug!(%template, %version, "the version moved away, reading the pointer again");
+                    seen = Some(version);
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(Duration::from_millis(50));
+                }
+                Err(error) => return Err(Error::from(error).after(self.undo(record))),
+            }
+        }
+        Err(Error::Moving(template.clone()))
+    }
+
+    /// The version to clone: what the pointer says, or, if that is what was just found gone, what the store
+    /// says; the pointer is mended then.
+    fn current(&self, template: &TemplateName, gone: Option<&VersionId>) -> Result<VersionId, Error> {
+        let pointed = pointer::read(self.layout(), template)?;
+        match pointed {
+            Some(version) if Some(&version) != gone => Ok(version),
+            _ => {
+                let truth =
+                    self.store().current(template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
+                pointer::write(self.layout(), template, &truth)?;
+                Ok(truth)
+            }
+        }
+    }
+
+    /// Mounts and sets up the tree of a planned session and calls it ready; undoes all on failure.
+    fn make_ready(&self, mut record: Record, profile: &Profile) -> Result<Record, Error> {
+        let made = self.bring_up(&record, profile).and_then(|()| {
+            record.state = State::Ready;
+            Ok(self.records().save(&record)?)
+        });
+        match made {
+            Ok(()) => Ok(record),
+            Err(error) => Err(error.after(self.undo(record))),
+        }
+    }
+
+    /// Whether a session of this kind may lose its tree in a power cut.
+    pub(super) fn is_volatile(record: &Record) -> bool {
+        record.kind == Kind::Ephemeral
+    }
+}

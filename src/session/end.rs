@@ -1,0 +1,61 @@
+//! End: processes, mounts, tree, record, in this order, from any state, any number of times.
+
+use super::record::{Kind, Record, State};
+use super::{Begun, Error, Sessions};
+use crate::store::Tree;
+
+impl Sessions<'_> {
+    /// Ends an ephemeral or named session.
+    ///
+    /// # Errors
+    /// It is a source session, or something of it would not go; then it stays recorded as ending.
+    pub fn end(&self, begun: Begun) -> Result<(), Error> {
+        if begun.record.kind == Kind::Source {
+            return Err(Error::IsSource(begun.record.id));
+        }
+        self.dispose(begun)
+    }
+
+    /// Ends a session of any kind; a source session's draft goes, a commit that took place stays.
+    ///
+    /// # Errors
+    /// Something of it would not go; then it stays recorded as ending.
+    pub fn dispose(&self, begun: Begun) -> Result<(), Error> {
+        let Begun { mut record, lock } = begun;
+        record.state = State::Ending;
+        self.records().save(&record)?;
+        self.undo(record)?;
+        lock.remove()?;
+        Ok(())
+    }
+
+    /// Removes whatever there is of a session, its record last.
+    pub(super) fn undo(&self, record: Record) -> Result<(), Error> {
+        self.take_down(&record)?;
+        match record.tree() {
+            Tree::Session(id) => {
+                self.store().session_drop(&id)?;
+            }
+            Tree::Draft(template, draft) => {
+                if !self.is_committed(&record)? {
+                    // The file first: one without a draft would look like a version whose tree was reclaimed.
+                    crate::sys::file::remove(&self.layout().version(&template, &draft))?;
+                    self.store().draft_drop(&template, &draft)?;
+                }
+            }
+            Tree::Version(..) => {}
+        }
+        self.records().remove(&record)?;
+        Ok(())
+    }
+
+    /// Forgets a source session whose draft was committed: its mounts are gone already.
+    ///
+    /// # Errors
+    /// The record cannot be removed.
+    pub fn forget(&self, begun: Begun) -> Result<(), Error> {
+        self.records().remove(&begun.record)?;
+        begun.lock.remove()?;
+        Ok(())
+    }
+}

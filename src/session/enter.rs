@@ -1,0 +1,166 @@
+//! Enter: a command in the tree of a ready session.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::record::{Record, State};
+use super::{Error, Sessions};
+use crate::sys::enter::{self, Directory, Ended, EnterError, Entry, Namespaces, Program};
+use crate::sys::env::Filter;
+use crate::sys::file;
+use crate::sys::identity::Account;
+use crate::sys::log::{self, Action, Audit};
+use crate::sys::startup::Process;
+
+/// What somebody wants to run in a session. Isolation that is asked for adds to the session's own.
+#[derive(Debug)]
+pub struct Wish {
+    /// Who the command is.
+    pub target: Account,
+    /// The command and its arguments; a login shell if there is none.
+    pub command: Vec<OsString>,
+    /// Where it starts, seen from inside; the caller's own directory if not given.
+    pub directory: Option<PathBuf>,
+    /// The caller's environment goes along, but for what could harm.
+    pub preserve_environment: bool,
+    /// No network but `lo`.
+    pub isolate_net: bool,
+    /// A pid namespace.
+    pub isolate_pid: bool,
+    /// An IPC namespace.
+    pub isolate_ipc: bool,
+    /// A UTS namespace.
+    pub isolate_uts: bool,
+}
+
+/// Why a command was not run, or not waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum EnterFailure {
+    /// The session is not fit to be entered.
+    #[error(transparent)]
+    Session(#[from] Error),
+    /// The command could not be started.
+    #[error(transparent)]
+    Enter(#[from] EnterError),
+}
+
+impl Sessions<'_> {
+    /// Runs a command in a ready session and waits for it. Whether the caller may is decided already.
+    ///
+    /// # Errors
+    /// The session is not ready, or the command could not be started.
+    pub fn enter(&self, record: &Record, wish: &Wish, process: &Process) -> Result<Ended, EnterFailure> {
+        if record.state != State::Ready {
+            let state = if record.state == State::Planned { "planned" } else { "ending" };
+            return Err(Error::NotReady { id: record.id.clone(), state }.into());
+        }
+        let root = self.layout().mount(&record.id);
+        if file::stat(&root).map_err(Error::from)?.is_none() {
+            return Err(Error::NotReady { id: record.id.clone(), state: "not mounted" }.into());
+        }
+        let preserve = wish.preserve_environment || record.setup.preserve_environment;
+        let program = program(record, wish, preserve, process);
+        let cgroup = self.cgroup(record)?;
+        audit(record, wish, process, &program);
+        let entry = Entry {
+            root: &root,
+            target: &wish.target,
+            directory: directory(wish, &program, process),
+            environment: process.environment().for_command(
+                &wish.target,
+                preserve,
+                &Filter::default(),
+                &session_variables(record, process, &program),
+            ),
+            program,
+            namespaces: Namespaces {
+                pid: record.setup.isolate_pid || wish.isolate_pid,
+                ipc: record.setup.isolate_ipc || wish.isolate_ipc,
+                uts: record.setup.isolate_uts || wish.isolate_uts,
+                net_none: record.setup.isolate_net || wish.isolate_net,
+            },
+            hostname: Some(record.template.to_string()),
+            cgroup: cgroup.as_ref(),
+            process,
+            no_new_privs: !record.setup.setuid,
+        };
+        Ok(enter::enter(&entry)?)
+    }
+}
+
+/// The command, or the first shell there is: the definition's, with `-p` the caller's, the account's, bash, sh.
+fn program(record: &Record, wish: &Wish, preserve: bool, process: &Process) -> Program {
+    if !wish.command.is_empty() {
+        return Program::Argv(wish.command.clone());
+    }
+    let mut candidates: Vec<PathBuf> = Vec::new();
+    candidates.extend(record.setup.shell.clone());
+    if preserve {
+        candidates.extend(process.environment().caller_value("SHELL").map(PathBuf::from));
+    }
+    candidates.push(wish.target.shell().to_owned());
+    candidates.extend(["/bin/bash", "/bin/sh"].map(PathBuf::from));
+    Program::Shell { candidates, login: !preserve }
+}
+
+/// A command starts just where it was said or where the caller is; a shell may fall back to its home.
+fn directory(wish: &Wish, program: &Program, process: &Process) -> Directory {
+    let here = || process.cwd_path().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+    match (&wish.directory, program) {
+        (Some(directory), _) => Directory::Given(directory.clone()),
+        (None, Program::Argv(_)) => Directory::Caller(here()),
+        (None, Program::Shell { .. }) => {
+            Directory::Login(vec![here(), wish.target.home().to_owned(), PathBuf::from("/")])
+        }
+    }
+}
+
+/// What schroot tells its commands, under its names: scripts inside look for them.
+fn session_variables(record: &Record, process: &Process, program: &Program) -> Vec<(&'static str, String)> {
+    let caller = process.caller();
+    let group = crate::sys::identity::group_name(caller.gid()).unwrap_or_else(|| caller.gid().to_string());
+    vec![
+        ("SCHROOT_COMMAND", spoken(program)),
+        ("SCHROOT_USER", caller.name().to_owned()),
+        ("SCHROOT_GROUP", group),
+        ("SCHROOT_UID", caller.uid().to_string()),
+        ("SCHROOT_GID", caller.gid().to_string()),
+        ("SCHROOT_CHROOT_NAME", record.template.to_string()),
+        ("SCHROOT_ALIAS_NAME", record.template.to_string()),
+        ("SCHROOT_SESSION_ID", record.id.to_string()),
+    ]
+}
+
+/// The command as one line; of a shell the one that is tried first, `-bash` for a login shell.
+fn spoken(program: &Program) -> String {
+    match program {
+        Program::Argv(words) => {
+            let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+            words.join(" ")
+        }
+        Program::Shell { candidates, login } => {
+            let shell = candidates.first().map(PathBuf::as_path).unwrap_or(Path::new("/bin/sh"));
+            match shell.file_name() {
+                Some(name) if *login => format!("-{}", name.to_string_lossy()),
+                _ => shell.display().to_string(),
+            }
+        }
+    }
+}
+
+fn audit(record: &Record, wish: &Wish, process: &Process, program: &Program) {
+    let action = match program {
+        Program::Argv(words) => Action::Command(words),
+        Program::Shell { candidates, login } => {
+            let shell = candidates.first().map(PathBuf::as_path).unwrap_or(Path::new("/bin/sh"));
+            if *login { Action::LoginShell(shell) } else { Action::Shell(shell) }
+        }
+    };
+    log::audit(&Audit {
+        session: record.id.as_str(),
+        chroot: record.template.as_str(),
+        caller: process.caller().name(),
+        target: wish.target.name(),
+        action,
+    });
+}

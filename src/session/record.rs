@@ -1,0 +1,263 @@
+//! Records: what is known of a session, one small file each, written before anything else exists of it.
+//!
+//! `sessions/ID.toml`. Whatever has a record can be ended again, from any state, any number of times; whatever
+//! has none and is older than the grace time is gc's. Records of named and source sessions are durable when
+//! [`Records::save`] returns; an ephemeral session does not outlive a power cut, and neither must its record.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Layout, SessionId, TemplateName, Tree, VersionId};
+use crate::sys::file;
+use crate::template::{Overlay, ProfileName};
+
+/// Longer files are no records.
+const LONGEST: u64 = 64 * 1024;
+const FORMAT: u32 = 1;
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Made for one command, ended with it.
+    Ephemeral,
+    /// Begun, entered any number of times, ended.
+    Named,
+    /// A maintainer's: ends with commit or abort.
+    Source,
+}
+
+/// How far a session's life is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Being made: its tree may or may not exist.
+    Planned,
+    /// It can be entered.
+    Ready,
+    /// Being taken apart; whatever is left of it goes.
+    Ending,
+}
+
+/// Who began a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Real user id.
+    pub uid: u32,
+    /// The name it had.
+    pub name: String,
+}
+
+/// How the session's commands are set up; fixed at begin, whatever happens to the definition later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Setup {
+    /// The profile's name.
+    pub profile: ProfileName,
+    /// The shell of the definition.
+    pub shell: Option<std::path::PathBuf>,
+    /// `-p` is on without being asked for.
+    pub preserve_environment: bool,
+    /// Setuid bits and device nodes work inside.
+    pub setuid: bool,
+    /// Where the `dir` store keeps what the session writes.
+    pub overlay: Overlay,
+    /// No network but `lo`.
+    pub isolate_net: bool,
+    /// A pid namespace for each command.
+    pub isolate_pid: bool,
+    /// An IPC namespace for each command.
+    pub isolate_ipc: bool,
+    /// A UTS namespace for each command.
+    pub isolate_uts: bool,
+}
+
+/// A session, as it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Record {
+    format: u32,
+    /// Its name.
+    pub id: SessionId,
+    /// What it is for.
+    pub kind: Kind,
+    /// How far it is.
+    pub state: State,
+    /// Whose tree it has.
+    pub template: TemplateName,
+    /// The version that it was cloned from; none for the draft of a template's first version.
+    pub base: Option<VersionId>,
+    /// The version that a source session will become.
+    pub draft: Option<VersionId>,
+    /// When it was begun.
+    pub created: Timestamp,
+    /// Its owner may be root inside.
+    pub root_allowed: bool,
+    /// Who began it.
+    pub owner: Owner,
+    /// How commands are set up in it.
+    pub setup: Setup,
+}
+
+/// What a new record is made from.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// Its name.
+    pub id: SessionId,
+    /// What it is for.
+    pub kind: Kind,
+    /// Whose tree it has.
+    pub template: TemplateName,
+    /// Who begins it.
+    pub owner: Owner,
+    /// Its owner may be root inside.
+    pub root_allowed: bool,
+    /// How commands are set up in it.
+    pub setup: Setup,
+}
+
+impl Record {
+    /// The record of a session that is about to be made.
+    #[must_use]
+    pub fn planned(new: NewRecord, base: Option<VersionId>, draft: Option<VersionId>) -> Self {
+        Self {
+            format: FORMAT,
+            id: new.id,
+            kind: new.kind,
+            state: State::Planned,
+            template: new.template,
+            base,
+            draft,
+            created: Timestamp::now(),
+            root_allowed: new.root_allowed,
+            owner: new.owner,
+            setup: new.setup,
+        }
+    }
+
+    /// The tree that the session works on.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        match &self.draft {
+            Some(draft) => Tree::Draft(self.template.clone(), draft.clone()),
+            None => Tree::Session(self.id.clone()),
+        }
+    }
+}
+
+/// Why a record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error(transparent)]
+    File(#[from] file::Error),
+    /// There is no such session.
+    #[error("there is no session {0}")]
+    Unknown(SessionId),
+    /// The file is no record.
+    #[error("the record {path} is damaged: {why}")]
+    Damaged {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// The folder of records.
+#[derive(Debug, Clone, Copy)]
+pub struct Records<'a> {
+    layout: &'a Layout,
+}
+
+/// All records, and those that cannot be read: one bad record does not hide the others.
+#[derive(Debug, Default)]
+pub struct All {
+    /// The readable ones, by name.
+    pub records: Vec<Record>,
+    /// The names and troubles of the others.
+    pub damaged: Vec<(SessionId, Error)>,
+}
+
+impl<'a> Records<'a> {
+    /// The records of an installation.
+    #[must_use]
+    pub fn new(layout: &'a Layout) -> Self {
+        Self { layout }
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], or the file cannot be read.
+    pub fn load(&self, id: &SessionId) -> Result<Record, Error> {
+        let path = self.layout.record(id);
+        let text = file::read_text_if_there(&path, LONGEST)?.ok_or_else(|| Error::Unknown(id.clone()))?;
+        let damaged = |why: String| Error::Damaged { path: path.display().to_string(), why };
+        let record: Record = toml::from_str(&text).map_err(|error| damaged(error.message().to_owned()))?;
+        if record.format != FORMAT {
+            return Err(damaged(format!("its format is {}, this program reads {FORMAT}", record.format)));
+        }
+        if &record.id != id {
+            return Err(damaged(format!("it is that of session {}", record.id)));
+        }
+        Ok(record)
+    }
+
+    /// Whether there is a record, readable or not.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn stands(&self, id: &SessionId) -> Result<bool, Error> {
+        Ok(file::stat(&self.layout.record(id))?.is_some())
+    }
+
+    /// Reads all.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn all(&self) -> Result<All, Error> {
+        let mut all = All::default();
+        for name in file::list(&self.layout.records())? {
+            let Some(id) = name.strip_suffix(".toml").and_then(|stem| stem.parse::<SessionId>().ok()) else {
+                continue;
+            };
+            match self.load(&id) {
+                Ok(record) => all.records.push(record),
+                // It ended while we were reading.
+                Err(Error::Unknown(_)) => {}
+                Err(error) => all.damaged.push((id, error)),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Writes one; durable but for an ephemeral session.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn save(&self, record: &Record) -> Result<(), Error> {
+        let path = self.layout.record(&record.id);
+        let text = toml::to_string(record)
+            .map_err(|error| Error::Damaged { path: path.display().to_string(), why: error.to_string() })?;
+        if record.kind == Kind::Ephemeral {
+            file::replace_volatile(&path, &text)?;
+        } else {
+            file::replace(&path, &text)?;
+        }
+        Ok(())
+    }
+
+    /// Removes one; absence is success.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn remove(&self, record: &Record) -> Result<(), Error> {
+        let path = self.layout.record(&record.id);
+        file::remove(&path)?;
+        if record.kind != Kind::Ephemeral {
+            file::sync_parent(&path)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Recover: after a crash or at boot every record is brought to ready or ended.
+
+use std::time::Duration;
+
+use super::record::{Kind, Record, State};
+use super::{Begun, Error, Sessions};
+use crate::store::{Layout, SessionId, pointer};
+use crate::sys::mount;
+use crate::template;
+
+/// What became of a session.
+#[derive(Debug)]
+pub enum Recovered {
+    /// It was ready and stays so.
+    Stands,
+    /// It can be entered again.
+    Ready,
+    /// Nothing of it is left.
+    Ended,
+    /// Its commit had taken place and is finished now.
+    Committed,
+    /// A running zchroot works on it.
+    InUse,
+    /// It could not be recovered; it stays as it is.
+    Failed(Error),
+}
+
+impl Sessions<'_> {
+    /// Brings every record to ready or ended, and says which; then mends the pointers.
+    ///
+    /// # Errors
+    /// The records cannot be listed. What fails for one session is in its result.
+    pub fn recover(&self) -> Result<Vec<(SessionId, Recovered)>, Error> {
+        let mut results = Vec::new();
+        let all = self.records().all()?;
+        for (id, error) in all.damaged {
+            results.push((id, Recovered::Failed(error.into())));
+        }
+        for record in all.records {
+            let id = record.id.clone();
+            let result = self.recover_one(&id).unwrap_or_else(Recovered::Failed);
+            results.push((id, result));
+        }
+        self.mend_pointers()?;
+        Ok(results)
+    }
+
+    fn recover_one(&self, id: &SessionId) -> Result<Recovered, Error> {
+        let Some(lock) = self.take_lock(id, Duration::ZERO)? else { return Ok(Recovered::InUse) };
+        let record = match self.records().load(id) {
+            Ok(record) => record,
+            Err(error) => {
+                lock.remove()?;
+                return Err(error.into());
+            }
+        };
+        let begun = Begun { record, lock };
+        if self.is_committed(&begun.record)? {
+            self.dispose(begun)?;
+            return Ok(Recovered::Committed);
+        }
+        match (begun.record.kind, begun.record.state) {
+            (Kind::Named | Kind::Source, State::Ready) => self.stand_again(&begun.record),
+            _ => self.dispose(begun).map(|()| Recovered::Ended),
+        }
+    }
+
+    /// Whether the draft of a source session has become a version.
+    pub(super) fn is_committed(&self, record: &Record) -> Result<bool, Error> {
+        let Some(draft) = &record.draft else { return Ok(false) };
+        let heads = self.store().heads(&record.template)?;
+        Ok(heads.iter().any(|head| &head.id == draft && head.complete))
+    }
+
+    fn stand_again(&self, record: &Record) -> Result<Recovered, Error> {
+        let at = self.layout().mount(&record.id);
+        if mount::is_mount_root(&at)? {
+            return Ok(Recovered::Stands);
+        }
+        self.restore(record, &profile_of(self.layout(), record)?)?;
+        Ok(Recovered::Ready)
+    }
+
+    /// Lets a ready session stand anew, whatever is left of its mounts and processes.
+    ///
+    /// # Errors
+    /// Its tree cannot be mounted or set up; nothing of it stands then.
+    pub fn restore(&self, record: &Record, profile: &template::Profile) -> Result<(), Error> {
+        self.take_down(record)?;
+        self.bring_up(record, profile).map_err(|error| error.after(self.take_down(record)))
+    }
+
+    /// Lets every pointer say what the store knows to be current.
+    fn mend_pointers(&self) -> Result<(), Error> {
+        for template in self.store().templates()? {
+            if let Some(current) = self.store().current(&template)? {
+                pointer::write(self.layout(), &template, &current)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn profile_of(layout: &Layout, record: &Record) -> Result<template::Profile, Error> {
+    template::profile(layout, &record.setup.profile).map_err(|error| {
+        Error::sys("read the profile of", &record.id, std::io::Error::other(error.to_string()))
+    })
+}

@@ -1,0 +1,122 @@
+//! The part of a session that stands in the running system: mount, set-up, processes. Gone with a reboot.
+
+use std::time::Duration;
+
+use super::record::{Kind, Record};
+use super::setup::{self, SetupInfo};
+use super::{Error, Sessions};
+use crate::store::MountOptions;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::mount::{self, How};
+use crate::sys::mountinfo::Source;
+use crate::sys::{file, reap};
+use crate::template::Profile;
+
+/// What left-over processes get between TERM and KILL.
+const GRACE: Duration = Duration::from_millis(500);
+
+impl Sessions<'_> {
+    /// Mounts the session's tree and sets it up by its profile.
+    pub(crate) fn bring_up(&self, record: &Record, profile: &Profile) -> Result<(), Error> {
+        let at = self.layout().mount(&record.id);
+        file::make_dirs(&self.layout().run(), 0o755)?;
+        file::make_dirs(&self.layout().mounts(), 0o755)?;
+        // Private, so that nothing that is mounted below propagates to other namespaces.
+        mount::private_parent(&self.layout().mounts())?;
+        file::make_dir(&at, 0o755)?;
+        // On the host's side setuid bits and devices are inert: a user who finds the mount in /run gains
+        // nothing by what a session's root left there. A command gets its own mount without them.
+        let options = MountOptions { nosuid: true, nodev: true, volatile: Self::is_volatile(record) };
+        self.store().mount(&record.tree(), &at, options)?;
+        let mode = if record.kind == Kind::Source { setup::Mode::Source } else { setup::Mode::Session };
+        let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
+        setup::apply(&at, profile, mode, &info)?;
+        Ok(())
+    }
+
+    /// Ends every process of the session and unmounts its tree; idempotent.
+    pub(crate) fn take_down(&self, record: &Record) -> Result<(), Error> {
+        let at = self.layout().mount(&record.id);
+        let cgroup = self.cgroup(record)?;
+        if let Some(cgroup) = &cgroup {
+            cgroup.kill().map_err(|error| Error::sys("end the processes of", &record.id, error))?;
+        }
+        if cgroup.is_none() || self.unmount(record, How::Strict).is_err() {
+            self.clear(record, cgroup.as_ref())?;
+            self.unmount(record, How::Lazy)?;
+        }
+        self.put_away(record, cgroup)?;
+        file::remove_dir(&at)?;
+        Ok(())
+    }
+
+    /// As [`Sessions::take_down`], but every mount is really gone afterwards, in every mount namespace: only
+    /// then is what was written through it (also by mmap) in the tree.
+    pub(crate) fn quiesce(&self, record: &Record) -> Result<(), Error> {
+        let at = self.layout().mount(&record.id);
+        let cgroup = self.cgroup(record)?;
+        self.clear(record, cgroup.as_ref())?;
+        let source = reap::source_of(&at).map_err(|error| Error::sys("look at", at.display(), error))?;
+        setup::undo_source(&at)?;
+        mount::sync_filesystem(&at)?;
+        self.unmount(record, How::Strict)?;
+        if let Some(source) = source {
+            self.wait_until_unmounted(record, &source)?;
+        }
+        self.put_away(record, cgroup)?;
+        file::remove_dir(&at)?;
+        Ok(())
+    }
+
+    /// Namespaces of processes that were just killed go a moment later than the processes.
+    fn wait_until_unmounted(&self, record: &Record, source: &Source) -> Result<(), Error> {
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            let holders = reap::namespaces_holding(source)
+                .map_err(|error| Error::sys("look for mounts of", &record.id, error))?;
+            match holders.into_iter().next() {
+                None => return Ok(()),
+                Some(holder) if std::time::Instant::now() >= deadline => {
+                    return Err(Error::StillMounted { id: record.id.clone(), pid: holder.pid });
+                }
+                Some(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+
+    fn clear(&self, record: &Record, cgroup: Option<&Cgroup>) -> Result<(), Error> {
+        let at = self.layout().mount(&record.id);
+        let reaped = reap::clear(&at, cgroup, GRACE)
+            .map_err(|error| Error::sys("end the processes of", &record.id, error))?;
+        tracing::debug!(session = %record.id, ?reaped, "processes ended");
+        Ok(())
+    }
+
+    fn unmount(&self, record: &Record, how: How) -> Result<(), Error> {
+        let at = self.layout().mount(&record.id);
+        mount::unmount_all(&at, how)?;
+        Ok(())
+    }
+
+    fn put_away(&self, record: &Record, cgroup: Option<Cgroup>) -> Result<(), Error> {
+        match cgroup {
+            Some(cgroup) => {
+                cgroup.remove().map_err(|error| Error::sys("remove the cgroup of", &record.id, error))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The session's cgroup, made if it is not there; none on a host without cgroup v2.
+    pub(super) fn cgroup(&self, record: &Record) -> Result<Option<Cgroup>, Error> {
+        let root = self.layout().root();
+        let name = if root == std::path::Path::new("/") {
+            record.id.to_string()
+        } else {
+            // Sessions under different roots may have one name.
+            let inode = file::stat(root)?.map_or(0, |meta| std::os::unix::fs::MetadataExt::ino(&meta));
+            format!("{}@{inode}", record.id)
+        };
+        Cgroup::make(&name).map_err(|error| Error::sys("make the cgroup of", &record.id, error))
+    }
+}

@@ -1,0 +1,51 @@
+//! The beginning of a version: a template's first draft, or a source session on its current version.
+
+use super::{Error, Sources};
+use crate::session::record::{NewRecord, Record};
+use crate::session::{self, Begun};
+use crate::store::{Progress, VersionId};
+use crate::template::Profile;
+
+/// What a source session is begun with.
+#[derive(Debug)]
+pub struct SourceRequest<'a> {
+    /// What the record will say.
+    pub new: NewRecord,
+    /// How the tree is set up.
+    pub profile: &'a Profile,
+}
+
+impl Sources<'_> {
+    /// Begins the session in which a template's first version is filled: an empty draft.
+    ///
+    /// # Errors
+    /// The template has a version already, or the session cannot be begun; then nothing of it is left.
+    pub fn begin_first(&self, request: SourceRequest<'_>) -> Result<Begun, Error> {
+        let template = request.new.template.clone();
+        if let Some(current) = self.store().current(&template)? {
+            return Err(Error::Created { template, current });
+        }
+        let draft = new_version()?;
+        let record = Record::planned(request.new, None, Some(draft.clone()));
+        let make = || Ok(self.store().draft_new(&template, &draft)?);
+        Ok(self.sessions.begin_draft(record, request.profile, make)?)
+    }
+
+    /// Begins a source session on the current version.
+    ///
+    /// # Errors
+    /// The template has no version, or the session cannot be begun; then nothing of it is left.
+    pub fn begin(&self, request: SourceRequest<'_>, progress: &mut dyn Progress) -> Result<Begun, Error> {
+        let template = request.new.template.clone();
+        // The truth, not the pointer: a commit that is not yet visible would be a conflict for certain.
+        let base = self.store().current(&template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
+        let draft = new_version()?;
+        let record = Record::planned(request.new, Some(base.clone()), Some(draft.clone()));
+        let make = || Ok(self.store().draft_clone(&template, &draft, &base, progress)?);
+        Ok(self.sessions.begin_draft(record, request.profile, make)?)
+    }
+}
+
+fn new_version() -> Result<VersionId, Error> {
+    VersionId::generate().map_err(|error| session::Error::sys("name", "a new version", error).into())
+}

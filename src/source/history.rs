@@ -1,0 +1,63 @@
+//! The history of a template.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Error, Sources, Version};
+use crate::session::record::Records;
+use crate::store::{SessionId, TemplateName, VersionId};
+
+/// Whether a version can still be begun from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TreeState {
+    /// New sessions are cloned from it.
+    Current,
+    /// Kept: `--at` begins from it.
+    Kept,
+    /// Its tree is reclaimed; only what is known of it is left.
+    Gone,
+}
+
+/// One line of a history.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// What is known of the version.
+    #[serde(flatten)]
+    pub version: Version,
+    /// Whether its tree is there.
+    pub tree: TreeState,
+    /// The sessions that are cloned from it.
+    pub sessions: Vec<SessionId>,
+}
+
+impl Sources<'_> {
+    /// The committed versions of a template, newest first.
+    ///
+    /// # Errors
+    /// The store or the records cannot be read.
+    pub fn history(&self, template: &TemplateName) -> Result<Vec<Entry>, Error> {
+        let current = self.store().current(template)?;
+        let trees: BTreeMap<VersionId, bool> =
+            self.store().heads(template)?.into_iter().map(|head| (head.id, head.complete)).collect();
+        let records = Records::new(self.layout()).all()?.records;
+        let mut entries = Vec::new();
+        for version in Version::all(self.layout(), template)?.into_iter().rev() {
+            let tree = match trees.get(&version.id) {
+                _ if current.as_ref() == Some(&version.id) => TreeState::Current,
+                Some(true) => TreeState::Kept,
+                // A draft: its file was written, its commit did not come.
+                Some(false) => continue,
+                None => TreeState::Gone,
+            };
+            let sessions = records
+                .iter()
+                .filter(|record| &record.template == template && record.base.as_ref() == Some(&version.id))
+                .map(|record| record.id.clone())
+                .collect();
+            entries.push(Entry { version, tree, sessions });
+        }
+        Ok(entries)
+    }
+}

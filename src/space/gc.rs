@@ -1,0 +1,214 @@
+//! gc: reclaims what nothing refers to.
+//!
+//! A thing goes only when no record refers to it **and** it is older than the grace time: records are written
+//! before anything else, so no lock is needed on the path of begin. If a record cannot be read, what it refers
+//! to is unknown, and nothing goes (fail closed).
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::session::Sessions;
+use crate::source::{Error, Sources};
+use crate::store::{Layout, SessionId, TemplateName, VersionId};
+use crate::sys::file;
+use crate::sys::mount::{self, How};
+
+/// What gc looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Object {
+    /// A clone in the store.
+    SessionTree {
+        /// Whose.
+        session: SessionId,
+    },
+    /// An uncommitted version.
+    Draft {
+        /// Of which template.
+        template: TemplateName,
+        /// Its name.
+        draft: VersionId,
+    },
+    /// A mount point under `/run/zchroot/mount`.
+    Mount {
+        /// Whose.
+        session: SessionId,
+    },
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SessionTree { session } => write!(f, "session tree {session}"),
+            Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
+            Self::Mount { session } => write!(f, "mount {session}"),
+        }
+    }
+}
+
+/// What happens to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It goes.
+    Remove,
+    /// It stays.
+    Keep,
+}
+
+/// One line of gc.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// What.
+    #[serde(flatten)]
+    pub object: Object,
+    /// Goes or stays.
+    pub action: Action,
+    /// Because of what.
+    pub reason: String,
+}
+
+/// A garbage collection.
+#[derive(Debug)]
+pub struct Gc<'a> {
+    sessions: Sessions<'a>,
+    grace: Duration,
+}
+
+/// What records refer to.
+struct Referred {
+    sessions: BTreeSet<SessionId>,
+    drafts: BTreeSet<(TemplateName, VersionId)>,
+}
+
+impl<'a> Gc<'a> {
+    /// A collection of what is older than `grace`.
+    #[must_use]
+    pub fn new(sessions: Sessions<'a>, grace: Duration) -> Self {
+        Self { sessions, grace }
+    }
+
+    /// What there is and what is to become of it; changes nothing.
+    ///
+    /// # Errors
+    /// A record or the store cannot be read.
+    pub fn plan(&self) -> Result<Vec<Item>, Error> {
+        // The trees first, the records after: a session begun between the two is not taken for an orphan.
+        let trees = self.sessions.store().sessions()?;
+        let drafts = self.drafts()?;
+        let mounts = self.mounts()?;
+        let referred = self.referred()?;
+        let mut items = Vec::new();
+        for (session, made) in mounts {
+            let known = referred.sessions.contains(&session);
+            items.push(self.judge(Object::Mount { session }, known, made));
+        }
+        for tree in trees {
+            let known = referred.sessions.contains(&tree.id);
+            items.push(self.judge(Object::SessionTree { session: tree.id }, known, tree.created));
+        }
+        for (template, draft, made) in drafts {
+            let known = referred.drafts.contains(&(template.clone(), draft.clone()));
+            items.push(self.judge(Object::Draft { template, draft }, known, made));
+        }
+        Ok(items)
+    }
+
+    /// Removes what the plan says, and settles every template. What would not go is the second list.
+    ///
+    /// # Errors
+    /// A record or the store cannot be read: then nothing goes.
+    pub fn run(&self, keep: impl Fn(&TemplateName) -> usize) -> Result<(Vec<Item>, Vec<String>), Error> {
+        let items = self.plan()?;
+        let mut troubles = Vec::new();
+        for item in items.iter().filter(|item| item.action == Action::Remove) {
+            if let Err(error) = self.remove(&item.object) {
+                troubles.push(format!("{}: {error}", item.object));
+            }
+        }
+        let sources = Sources::new(self.sessions);
+        for template in self.sessions.store().templates()? {
+            match sources.settle(&template, keep(&template)) {
+                Ok(settled) => troubles.extend(settled.deferred),
+                Err(error) => troubles.push(format!("template {template}: {error}")),
+            }
+        }
+        Ok((items, troubles))
+    }
+
+    fn judge(&self, object: Object, known: bool, made: SystemTime) -> Item {
+        // A clock that went backwards makes things look new: they stay.
+        let age = SystemTime::now().duration_since(made).unwrap_or(Duration::ZERO);
+        let (action, reason) = if known {
+            (Action::Keep, "a record refers to it".to_owned())
+        } else if age < self.grace {
+            (Action::Keep, format!("no record, but only {} s old", age.as_secs()))
+        } else {
+            (Action::Remove, format!("no record refers to it, {} s old", age.as_secs()))
+        };
+        Item { object, action, reason }
+    }
+
+    fn remove(&self, object: &Object) -> Result<(), Error> {
+        match object {
+            Object::SessionTree { session } => {
+                self.sessions.store().session_drop(session)?;
+            }
+            Object::Draft { template, draft } => {
+                file::remove(&self.layout().version(template, draft))?;
+                self.sessions.store().draft_drop(template, draft)?;
+            }
+            Object::Mount { session } => {
+                let at = self.layout().mount(session);
+                mount::unmount_all(&at, How::Lazy)?;
+                file::remove_dir(&at)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn layout(&self) -> &'a Layout {
+        self.sessions.layout()
+    }
+
+    fn referred(&self) -> Result<Referred, Error> {
+        let all = self.sessions.records().all()?;
+        if let Some((_, error)) = all.damaged.into_iter().next() {
+            return Err(error.into());
+        }
+        let drafts = all
+            .records
+            .iter()
+            .filter_map(|record| Some((record.template.clone(), record.draft.clone()?)))
+            .collect();
+        Ok(Referred { sessions: all.records.into_iter().map(|record| record.id).collect(), drafts })
+    }
+
+    fn drafts(&self) -> Result<Vec<(TemplateName, VersionId, SystemTime)>, Error> {
+        let mut drafts = Vec::new();
+        for template in self.sessions.store().templates()? {
+            for head in self.sessions.store().heads(&template)? {
+                if !head.complete {
+                    drafts.push((template.clone(), head.id, head.created));
+                }
+            }
+        }
+        Ok(drafts)
+    }
+
+    fn mounts(&self) -> Result<Vec<(SessionId, SystemTime)>, Error> {
+        let mut mounts = Vec::new();
+        for name in file::list(&self.layout().mounts())? {
+            let Ok(session) = name.parse::<SessionId>() else { continue };
+            // The mounted tree's times say nothing of the mount: the record's absence and the tree's age do,
+            // so a mount point counts from its own last change.
+            let at = self.layout().mount(&session);
+            if let Some(meta) = file::stat(&at)? {
+                mounts.push((session, meta.modified().unwrap_or_else(|_| SystemTime::now())));
+            }
+        }
+        Ok(mounts)
+    }
+}

@@ -1,0 +1,139 @@
+//! The pointer: which version of a template is current, for readers that take no lock.
+//!
+//! [`Layout::pointer`] is a relative symlink `versions/VID.toml`. It is only ever replaced by a rename, so that
+//! a reader sees the old target or the new one. On the `dir` store it *is* the truth; on ZFS the truth is a
+//! property of the pool and the pointer follows it.
+//!
+//! Crash rule: before the rename nothing changed; after it the new version is what everybody reads. The fsync
+//! of the directory is repeated by a repeated [`write()`], also when there is nothing left to change.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::{Error, ErrorKind, Layout, Outcome, Result, TemplateName, VersionId};
+use crate::sys::file;
+
+const FOLDER: &str = "versions/";
+const SUFFIX: &str = ".toml";
+
+/// Reads which version the pointer names; `None` if there is no pointer.
+///
+/// # Errors
+/// The pointer cannot be read, is no symlink, or names no version; the error says which file.
+pub fn read(layout: &Layout, template: &TemplateName) -> Result<Option<VersionId>> {
+    let path = layout.pointer(template);
+    match file::read_link_if_there(&path)? {
+        None => Ok(None),
+        Some(target) => parse(&target).map(Some).ok_or_else(|| {
+            let why = format!("it points to {}, not to versions/VERSION.toml", target.display());
+            Error::new(ErrorKind::Other, "read pointer", path.display().to_string(), why)
+        }),
+    }
+}
+
+/// Makes the pointer name `version`, at once and durably; a malformed pointer is replaced.
+///
+/// # Errors
+/// A directory or the symlink cannot be made. The pointer is then as it was, or (if only the last fsync
+/// failed) already new: [`read`] tells.
+pub fn write(layout: &Layout, template: &TemplateName, version: &VersionId) -> Result<Outcome> {
+    let path = layout.pointer(template);
+    let target = PathBuf::from(format!("{FOLDER}{version}{SUFFIX}"));
+    if matches!(file::read_link_if_there(&path), Ok(Some(there)) if there.as_os_str() == target.as_os_str()) {
+        // Whoever wrote it may have crashed before the fsync.
+        file::sync_parent(&path)?;
+        return Ok(Outcome::Unchanged);
+    }
+    file::make_dirs(&layout.versions(template), 0o755)?;
+    file::replace_symlink(&path, &target)?;
+    Ok(Outcome::Changed)
+}
+
+fn parse(target: &Path) -> Option<VersionId> {
+    let text = std::str::from_utf8(target.as_os_str().as_bytes()).ok()?;
+    text.strip_prefix(FOLDER)?.strip_suffix(SUFFIX)?.parse().ok()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests set files up by hand")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::sys::effect::{self, Mode, Plan};
+
+    fn place() -> (tempfile::TempDir, Layout, TemplateName) {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        (root, layout, "sid".parse().unwrap())
+    }
+
+    fn id(text: &str) -> VersionId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (_root, layout, sid) = place();
+        assert_eq!(read(&layout, &sid).unwrap(), None);
+        assert_eq!(write(&layout, &sid, &id("v1")).unwrap(), Outcome::Changed);
+        assert_eq!(write(&layout, &sid, &id("v1")).unwrap(), Outcome::Unchanged);
+        assert_eq!(read(&layout, &sid).unwrap(), Some(id("v1")));
+        assert_eq!(write(&layout, &sid, &id("v2")).unwrap(), Outcome::Changed);
+        assert_eq!(read(&layout, &sid).unwrap(), Some(id("v2")));
+        let target = std::fs::read_link(layout.pointer(&sid)).unwrap();
+        assert_eq!(target, Path::new("versions/v2.toml"), "relative, so that the state can be moved");
+    }
+
+    #[test]
+    fn a_malformed_pointer_is_an_error_that_names_the_file() {
+        let targets = [
+            "v1.toml",
+            "versions/v1",
+            "versions/.toml",
+            "versions/../v1.toml",
+            "versions/a/b.toml",
+            "/versions/v1.toml",
+            "versions/-v.toml",
+            "versions/v1.toml/",
+        ];
+        for target in targets {
+            let (_root, layout, sid) = place();
+            std::fs::create_dir_all(layout.versions(&sid)).unwrap();
+            symlink(target, layout.pointer(&sid)).unwrap();
+            let error = read(&layout, &sid).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Other, "{target}");
+            assert!(error.to_string().contains("templates/sid/current"), "{error}");
+            assert_eq!(write(&layout, &sid, &id("v1")).unwrap(), Outcome::Changed, "{target}");
+            assert_eq!(read(&layout, &sid).unwrap(), Some(id("v1")));
+        }
+    }
+
+    #[test]
+    fn a_pointer_that_is_a_file_cannot_be_read() {
+        let (_root, layout, sid) = place();
+        std::fs::create_dir_all(layout.versions(&sid)).unwrap();
+        std::fs::write(layout.pointer(&sid), "v1").unwrap();
+        let error = read(&layout, &sid).unwrap_err();
+        assert_eq!(error.errno(), Some(libc::EINVAL));
+    }
+
+    #[test]
+    fn a_fault_at_any_step_leaves_the_old_or_the_new_and_a_repeat_goes_through() {
+        for mode in [Mode::Crash, Mode::Fail(libc::EIO)] {
+            for at in 1.. {
+                let (_root, layout, sid) = place();
+                write(&layout, &sid, &id("v1")).unwrap();
+                let (result, seen) = effect::run(Plan { at, mode }, || write(&layout, &sid, &id("v2")));
+                let now = read(&layout, &sid).unwrap().unwrap();
+                assert!(now == id("v1") || now == id("v2"), "{now} after {seen:?}");
+                write(&layout, &sid, &id("v2")).unwrap();
+                assert_eq!(read(&layout, &sid).unwrap(), Some(id("v2")));
+                if matches!(result, Ok(Ok(_))) {
+                    assert!(at > 3, "symlink, rename and fsync were each hit, but only {seen:?} seen");
+                    break;
+                }
+            }
+        }
+    }
+}
