@@ -9,5 +9,5 @@
 pub mod effect;
 pub mod file;
 pub mod lock;
-pub mod worker;
 pub mod tree;
+pub mod worker;

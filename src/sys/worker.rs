@@ -59,6 +59,12 @@ impl Worker {
         }
     }
 
+    /// Its process id, as long as it was not waited for.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -261,7 +267,7 @@ mod tests {
         let (read, write) = rustix::pipe::pipe().unwrap();
         let other = rustix::fs::openat(CWD, "/", OFlags::RDONLY, Mode::empty()).unwrap();
         let worker = Worker::fork(&[write.as_fd()], || {
-            let gone = [&other, &read].iter().all(|fd| rustix::fs::fstat(fd) == Err(Errno::BADF));
+            let gone = [&other, &read].iter().all(|fd| rustix::fs::fstat(fd).err() == Some(Errno::BADF));
             let kept = rustix::fs::fstat(&write).is_ok();
             u8::from(!(gone && kept))
         });
