@@ -188,7 +188,7 @@ fn dir_import_the_oldest_formats_unpack_too() {
 fn dir_import_names_with_a_dot_or_a_slash_in_front_are_relative_to_the_tree() {
     let dir = tempfile::tempdir().unwrap();
     let mut builder = ::tar::Builder::new(Vec::new());
-    for name in ["./a", "/b", "//c//d", "./././e/"] {
+    for name in ["./a", "/b", "//c//d", "./././e", "./old-directory/"] {
         let mut header = ::tar::Header::new_gnu();
         header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
         header.set_mode(0o644);
@@ -197,7 +197,8 @@ fn dir_import_names_with_a_dot_or_a_slash_in_front_are_relative_to_the_tree() {
         builder.append(&header, &b"x"[..]).unwrap();
     }
     let (root, result) = unpack_bytes(&builder.into_inner().unwrap(), dir.path());
-    assert_eq!(result.unwrap().files, 4);
+    assert_eq!(result.unwrap().files, 5);
+    assert!(root.join("old-directory").is_dir());
     for name in ["a", "b", "c/d", "e"] {
         assert_eq!(std::fs::read(root.join(name)).unwrap(), b"x", "{name}");
     }

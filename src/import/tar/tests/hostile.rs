@@ -84,7 +84,7 @@ fn dir_import_what_would_leave_the_tree_is_an_error_that_names_it_and_touches_no
         ("hard link pax", vec![local("linkpath", "../marker"), hard("h", "fine")], "\"h\"", leaves),
         ("hard link through", vec![soft("l", ".."), hard("h", "l/marker")], "\"h\"", leaves),
         ("hard link absolute", vec![hard("h", "OUTSIDE/marker")], "\"h\"", "which is not there"),
-        ("the root a file", vec![file("./", "x")], "\"./\"", "in the place of the tree itself"),
+        ("the root a file", vec![file("./.", "x")], "\"./.\"", "in the place of the tree itself"),
         ("the root a link", vec![soft("/", "OUTSIDE")], "\"/\"", "in the place of the tree itself"),
         ("sparse name", vec![local("GNU.sparse.name", "../marker"), file("fine", "x")], "../marker", leaves),
         ("through a file", vec![file("f", "x"), file("f/marker", "x")], "\"f/marker\"", "Not a directory"),
