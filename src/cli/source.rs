@@ -7,7 +7,7 @@ use super::exit::Status;
 use super::{output, policy, run};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
-use crate::source::{self, SourceRequest, Version};
+use crate::source::{SourceRequest, Version};
 use crate::store::Progress;
 use crate::store::{SessionId, TemplateName};
 use crate::sys::identity::Account;

@@ -240,7 +240,10 @@ fn set_limit(resource: Resource, old: Rlimit, new: Rlimit) -> rustix::io::Result
                 (Some(limit), Some(most)) => Some(limit.min(most)),
                 (limit, most) => limit.or(most),
             };
-            rustix::process::setrlimit(resource, Rlimit { current: within(new.current), maximum: old.maximum })
+            rustix::process::setrlimit(
+                resource,
+                Rlimit { current: within(new.current), maximum: old.maximum },
+            )
         }
         other => other,
     }
