@@ -131,7 +131,7 @@ pub(super) fn keep(name: &TemplateName, context: &Context) -> usize {
 pub(super) fn throw_away(id: &SessionId, context: &Context) {
     let aborted = context.sources().and_then(|sources| {
         let sessions = context.sessions()?;
-        raised(|| Ok::<_, source::Error>(sources.abort(sessions.lock(id)?)?)).map_err(Error::from)
+        raised(|| sources.abort(sessions.lock(id)?)).map_err(Error::from)
     });
     if let Err(error) = aborted {
         error.hint("zchroot recover").print();
