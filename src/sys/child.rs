@@ -63,9 +63,19 @@ type Done<T = ()> = Result<T, Failure>;
 
 /// Goes into the tree and executes the program; ends the process in any case.
 pub(super) fn go_in(plan: &mut Plan<'_>, pipe: BorrowedFd<'_>) -> ! {
+    let _dead_end = DeadEnd;
     let Err(failure) = way_in(plan, pipe);
     Report::Failed(failure).send(pipe);
     exit_now(125)
+}
+
+/// Where a panic unwinds, it must not unwind into a second copy of the parent.
+struct DeadEnd;
+
+impl Drop for DeadEnd {
+    fn drop(&mut self) {
+        exit_now(125);
+    }
 }
 
 fn way_in(plan: &mut Plan<'_>, pipe: BorrowedFd<'_>) -> Done<std::convert::Infallible> {
@@ -163,9 +173,9 @@ fn loopback_up() -> Result<(), Errno> {
         }
         request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
         let result = libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request);
-        let errno = last_errno();
+        let done = if result == 0 { Ok(()) } else { Err(last_errno()) };
         libc::close(socket);
-        if result == 0 { Ok(()) } else { Err(errno) }
+        done
     }
 }
 
@@ -322,6 +332,7 @@ fn execute(plan: &Plan<'_>, pipe: BorrowedFd<'_>) -> Done<std::convert::Infallib
     Err(failure)
 }
 
+/// Only after a failure: an errno of 0 is none.
 fn last_errno() -> Errno {
     // SAFETY: the C library's errno of this thread.
     Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
