@@ -115,7 +115,31 @@ fn tree_as_root(plan: &Plan<'_>) -> Done {
     step(Step::Pivot, proc::pivot_root(c".", c"."))?;
     // The old root now lies over the new one: take it off with all that is mounted below it.
     step(Step::Pivot, mount::unmount(c".", UnmountFlags::DETACH))?;
-    step(Step::Pivot, proc::chdir(c"/"))
+    step(Step::Pivot, proc::chdir(c"/"))?;
+    if plan.no_new_privs { Ok(()) } else { step(Step::Unlock, let_setuid_and_devices_work()) }
+}
+
+/// On the host's side the tree is mounted nosuid and nodev, so that nobody there gains anything by what is in it.
+/// This mount is a copy in a namespace of our own: only what runs in the session comes by it.
+fn let_setuid_and_devices_work() -> Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: 0,
+        attr_clr: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: a path and a structure of the size that is told, which the call only reads.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            0,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 fn own_kernel_views(plan: &Plan<'_>) -> Done {
