@@ -1,8 +1,10 @@
 //! Where machines are kept: built once, under a hash of their recipe, complete or not there at all.
 //!
-//! `~/.cache/zchroot/vm/` (or below `$XDG_CACHE_HOME`): `MACHINE-HASH/` the finished machines, `MACHINE-HASH.lock` held
-//! while one is built, `MACHINE-HASH.new/` what is being built (with `build.log`; kept after a failure, so that the log can
-//! be read, and removed by the next build), `downloads/` packages and archives, `run/` the directories of runs.
+//! A machine is made of layers, so that a change of the guest's init costs seconds and not a kernel: the kernel with its
+//! zfs modules, Debian's user land, and the image of both. In `~/.cache/zchroot/vm/` (or below `$XDG_CACHE_HOME`):
+//! `NAME-HASH/` the finished layers, `NAME-HASH.lock` held while one is built, `NAME-HASH.new/` what is being built (with
+//! `build.log`; it stays after a failure, so that the log can be read, until the next build), `downloads/` packages,
+//! `apt/` package lists, `run/` the directories of runs. All of it can be removed at any time that no machine runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::{Machine, qemu, rootfs, uml_build};
+use super::{Machine, image};
 use crate::program::{self, step};
 
 /// The directory of everything that has to do with machines, made if need be.
@@ -29,36 +31,9 @@ pub fn base() -> Result<PathBuf> {
     Ok(base)
 }
 
-/// The directory of a machine, complete or not.
-pub fn path(machine: Machine) -> Result<PathBuf> {
-    Ok(base()?.join(format!("{}-{}", machine.name(), hash(machine))))
-}
-
 /// The directory of a finished machine, which is built first if it is not there.
 pub fn ensure(machine: Machine) -> Result<PathBuf> {
-    let path = path(machine)?;
-    if path.is_dir() {
-        return Ok(path);
-    }
-    let lock = path.with_extension("lock");
-    let _lock = program::lock(&lock, &format!("the {} machine", machine.name()))?;
-    if path.is_dir() {
-        return Ok(path);
-    }
-    let work = path.with_extension("new");
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
-    }
-    fs::create_dir(&work)?;
-    let begun = Instant::now();
-    step(format!("building the {} machine (once): log in {}", machine.name(), work.join("build.log").display()));
-    match machine {
-        Machine::Uml => uml_build::build(&work)?,
-        Machine::Qemu => qemu::build(&work)?,
-    }
-    fs::rename(&work, &path).with_context(|| format!("rename to {}", path.display()))?;
-    step(format!("the {} machine is ready after {} s: {}", machine.name(), begun.elapsed().as_secs(), path.display()));
-    Ok(path)
+    image::layer(machine).ensure()
 }
 
 /// Where downloads are kept from one build to the next.
@@ -68,18 +43,58 @@ pub fn downloads() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// The hash of a machine's recipe: everything in this source that decides what is in it.
-fn hash(machine: Machine) -> String {
-    let mut hasher = Sha256::new();
-    let parts = match machine {
-        Machine::Uml => uml_build::recipe(),
-        Machine::Qemu => qemu::recipe(),
-    };
-    for part in parts.iter().chain(&rootfs::recipe()) {
-        hasher.update(part.len().to_le_bytes());
-        hasher.update(part);
+/// Something that is built once: its name, all that decides what is in it, and how to build it into a directory.
+pub struct Layer {
+    name: String,
+    hash: String,
+    build: Box<dyn Fn(&Path) -> Result<()>>,
+}
+
+impl Layer {
+    /// A layer whose recipe is the texts and the hashes of the layers that it is made of.
+    pub fn new(name: &str, recipe: &[&str], build: impl Fn(&Path) -> Result<()> + 'static) -> Self {
+        let mut hasher = Sha256::new();
+        for part in recipe {
+            hasher.update(part.len().to_le_bytes());
+            hasher.update(part);
+        }
+        let hash = hasher.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { name: name.to_owned(), hash, build: Box::new(build) }
     }
-    hasher.finalize()[..6].iter().map(|byte| format!("{byte:02x}")).collect()
+
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    fn path(&self) -> Result<PathBuf> {
+        Ok(base()?.join(format!("{}-{}", self.name, self.hash)))
+    }
+
+    /// The directory of the layer, complete; it is built first if it is not there.
+    ///
+    /// # Errors
+    /// When the build fails: nothing but the log and what was built so far is left, under another name.
+    pub fn ensure(&self) -> Result<PathBuf> {
+        let path = self.path()?;
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let _lock = program::lock(&path.with_extension("lock"), &format!("building {}", self.name))?;
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let work = path.with_extension("new");
+        if work.exists() {
+            fs::remove_dir_all(&work).with_context(|| format!("remove {}", work.display()))?;
+        }
+        fs::create_dir(&work)?;
+        let begun = Instant::now();
+        step(format!("building {} (once; the log is {})", self.name, work.join("build.log").display()));
+        (self.build)(&work).with_context(|| format!("build {}", self.name))?;
+        fs::rename(&work, &path).with_context(|| format!("rename to {}", path.display()))?;
+        step(format!("{} is ready, it took {} s", self.name, begun.elapsed().as_secs()));
+        Ok(path)
+    }
 }
 
 #[cfg(test)]
@@ -87,8 +102,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_two_machines_have_recipes_of_their_own() {
-        assert_eq!(hash(Machine::Uml).len(), 12);
-        assert_ne!(hash(Machine::Uml), hash(Machine::Qemu));
+    fn a_layer_changes_its_name_with_any_part_of_its_recipe() {
+        let hash = |recipe: &[&str]| Layer::new("x", recipe, |_| Ok(())).hash;
+        assert_eq!(hash(&["a", "b"]), hash(&["a", "b"]));
+        assert_ne!(hash(&["a", "b"]), hash(&["ab", ""]));
+        assert_eq!(hash(&[]).len(), 12);
+    }
+
+    #[test]
+    fn the_two_machines_are_not_the_same() {
+        assert_ne!(image::layer(Machine::Uml).hash(), image::layer(Machine::Qemu).hash());
     }
 }

@@ -12,13 +12,14 @@
 pub mod cache;
 pub mod cli;
 mod console;
+mod image;
 mod qemu;
-mod rootfs;
+mod qemu_kernel;
 mod rundir;
 mod shell;
 mod test;
 mod uml;
-mod uml_build;
+mod uml_kernel;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::program;
-use console::{Console, End};
+use console::End;
 use rundir::RunDir;
 
 /// Which machine runs the job.
@@ -60,7 +61,7 @@ pub struct Job {
     pub results: PathBuf,
     /// How long the machine may take, boot included.
     pub timeout: Duration,
-    /// Shows what the machine itself writes too, not the job's output alone.
+    /// Shows what the machine itself writes too, not the job's output alone, and how long it took to boot.
     pub console: bool,
     /// A scratch disk that outlives the run (made if it is not there), so that a second run finds what the first one left
     /// when it was cut off. Without it, `/scratch` is new and empty.
@@ -97,6 +98,9 @@ pub fn run(machine: Machine, job: &Job) -> Result<i32> {
     };
     console.show_machine(job.console);
     let end = console.follow(child, job.timeout);
+    if let Some(boot) = console.booted().filter(|_| job.console) {
+        program::step(format!("the {} machine was up after {:.2} s", machine.name(), boot.as_secs_f64()));
+    }
     fs::create_dir_all(&job.results).with_context(|| format!("make {}", job.results.display()))?;
     fs::write(job.results.join("console.log"), console.log())?;
     match end? {
@@ -124,10 +128,10 @@ fn prepare(dir: &RunDir, job: &Job) -> Result<()> {
     }
     let scratch = dir.path().join("scratch.img");
     match &job.scratch {
-        None => rootfs::make_scratch(&scratch),
+        None => image::make_scratch(&scratch),
         Some(kept) => {
             if !kept.exists() {
-                rootfs::make_scratch(kept)?;
+                image::make_scratch(kept)?;
             }
             Ok(std::os::unix::fs::symlink(std::path::absolute(kept)?, scratch)?)
         }
