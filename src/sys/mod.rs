@@ -25,9 +25,13 @@ mod pointers;
 pub mod privilege;
 pub mod program;
 pub mod reap;
+#[cfg(test)]
+mod reap_tests;
 mod report;
 pub mod signals;
 pub mod startup;
+#[cfg(test)]
+mod startup_tests;
 pub mod term;
 #[cfg(test)]
 mod testing;
