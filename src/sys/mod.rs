@@ -34,6 +34,8 @@ pub mod startup;
 mod startup_tests;
 pub mod term;
 #[cfg(test)]
+mod term_tests;
+#[cfg(test)]
 mod testing;
 mod users_of;
 mod wait;

@@ -62,8 +62,9 @@ fn sys_root_privileges_go_also_when_a_scope_is_left_by_a_panic() {
 
 #[test]
 fn sys_root_start_up_makes_the_process_ours() {
+    // Removed by this process: nobody could not.
+    let dir = tempfile::tempdir().unwrap();
     let status = in_child(|| {
-        let dir = tempfile::tempdir().unwrap();
         rustix::process::chdir(dir.path()).unwrap();
         setrlimit(Resource::Fsize, Rlimit { current: Some(4096), maximum: None }).unwrap();
         setrlimit(Resource::Nofile, Rlimit { current: Some(64), ..getrlimit(Resource::Nofile) }).unwrap();

@@ -144,7 +144,7 @@ impl Visit {
     }
 
     pub(super) fn at(self, root: &Path) -> Result<Ended, EnterError> {
-        self.at_with(root, |entry| enter(entry))
+        self.at_with(root, enter)
     }
 
     pub(super) fn at_with<T>(self, root: &Path, go: impl FnOnce(&Entry<'_>) -> T) -> T {
