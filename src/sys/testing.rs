@@ -22,7 +22,8 @@ const NONE: Option<&str> = None;
 
 /// A tmpfs with the host's programs, mounted for this thread alone.
 pub(super) struct TestTree {
-    dir: tempfile::TempDir,
+    /// Removed as an empty directory only, never with what is in it: the host's programs are mounted there.
+    dir: PathBuf,
     store: Option<tempfile::TempDir>,
 }
 
@@ -48,7 +49,7 @@ impl TestTree {
     fn empty() -> Self {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
-        Self { dir: tempfile::tempdir().unwrap(), store: None }
+        Self { dir: tempfile::tempdir().unwrap().keep(), store: None }
     }
 
     fn fill(&self) {
@@ -63,10 +64,12 @@ impl TestTree {
         for dir in ["usr", "dev", "proc"] {
             mount(Some(&Path::new("/").join(dir)), &root.join(dir), NONE, MsFlags::MS_BIND, NONE).unwrap();
         }
+        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        mount(NONE, &root.join("usr"), NONE, read_only, NONE).unwrap();
     }
 
     pub(super) fn root(&self) -> PathBuf {
-        self.dir.path().to_owned()
+        self.dir.clone()
     }
 
     /// Writes a file of the tree; returns its path inside.
@@ -88,8 +91,8 @@ impl TestTree {
 
 impl Drop for TestTree {
     fn drop(&mut self) {
-        // The directory below is removed by its owner; without the mounts that is an empty one.
-        let _ = umount2(&self.root(), MntFlags::MNT_DETACH);
+        let _ = umount2(&self.dir, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.dir);
     }
 }
 
