@@ -191,3 +191,6 @@ fn failed(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error
     let object: PathBuf = path.to_owned();
     move |source| Error::io(op, object.display().to_string(), source)
 }
+
+#[cfg(test)]
+mod tests;
