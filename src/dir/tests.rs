@@ -142,9 +142,8 @@ fn a_version_that_nothing_is_known_of_is_not_published() {
 fn dir_what_needs_the_lock_is_busy_while_somebody_else_has_it() {
     let home = Home::new();
     home.prepare("v1");
-    let locks = home.store.layout.template_lock(&home.sid);
-    fs::create_dir_all(locks.parent().unwrap()).unwrap();
-    let _lock = Lock::take(&locks, Duration::ZERO).unwrap().unwrap();
+    fs::create_dir_all(home.store.layout.locks()).unwrap();
+    let _lock = Lock::take(&commit::lock_file(&home.store, &home.sid), Duration::ZERO).unwrap().unwrap();
     let begun = Instant::now();
     assert_eq!(home.publish("v1", None).unwrap_err().kind(), ErrorKind::Busy);
     assert!(begun.elapsed() >= Duration::from_secs(5), "it waits a little");
@@ -387,7 +386,7 @@ fn dir_long_paths_are_mounted_by_the_old_call_and_longer_ones_refused() {
         let busy = home.store.session_drop(&session("s")).unwrap_err();
         assert_eq!(busy.kind(), ErrorKind::Busy);
     }
-    let deeper = (0..6).fold(PathBuf::new(), |path, _| path.join("c".repeat(200)));
+    let deeper = (0..8).fold(PathBuf::new(), |path, _| path.join("c".repeat(200)));
     let home = Home::at(tempfile::tempdir().unwrap(), &deeper);
     home.commit("v1", None);
     home.begin("s", "v1").unwrap();
@@ -481,4 +480,17 @@ fn dir_a_copied_draft_tells_its_progress_and_shares_nothing_it_writes() {
     assert_eq!(&old[..3], &[7; 3]);
     let copied = home.store.draft_clone(&home.sid, &version("v3"), &version("v9"), &mut Silent);
     assert_eq!(copied.unwrap_err().kind(), ErrorKind::Gone);
+}
+
+#[test]
+fn dir_whoever_holds_the_templates_lock_may_call_everything() {
+    let home = Home::new();
+    fs::create_dir_all(home.store.layout.locks()).unwrap();
+    let path = home.store.layout.template_lock(&home.sid);
+    let _lock = Lock::take(&path, Duration::ZERO).unwrap().unwrap();
+    home.commit("v1", None);
+    home.commit("v2", Some("v1"));
+    assert_eq!(home.settle(&[]).dropped, [version("v1")]);
+    home.prepare("v3");
+    assert_eq!(home.store.draft_drop(&home.sid, &version("v3")).unwrap(), Outcome::Changed);
 }
