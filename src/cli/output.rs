@@ -11,12 +11,12 @@ use super::error::Error;
 ///
 /// # Errors
 /// Stdout refuses, but for a reader that went away.
-pub fn line(text: &str) -> Result<(), Error> {
+pub(super) fn line(text: &str) -> Result<(), Error> {
     swallow_broken_pipe(writeln!(io::stdout().lock(), "{text}"))
 }
 
 /// Writes a note for people to stderr.
-pub fn note(text: &str) {
+pub(super) fn note(text: &str) {
     // Nothing can be done for a reader that does not want to be told.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -25,7 +25,7 @@ pub fn note(text: &str) {
 ///
 /// # Errors
 /// As [`line`].
-pub fn json<T: Serialize>(key: &str, data: &T) -> Result<(), Error> {
+pub(super) fn json<T: Serialize>(key: &str, data: &T) -> Result<(), Error> {
     let document = serde_json::json!({ "format": 1, key: data });
     let text = serde_json::to_string_pretty(&document).map_err(io::Error::from);
     match text {
@@ -38,7 +38,7 @@ pub fn json<T: Serialize>(key: &str, data: &T) -> Result<(), Error> {
 ///
 /// # Errors
 /// As [`line`].
-pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Error> {
+pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Error> {
     if rows.is_empty() {
         return Ok(());
     }
@@ -56,19 +56,19 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Error> {
 
 /// Bytes for people: `1.5 GiB`.
 #[must_use]
-pub fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
 
 /// A time for people: local, to the minute.
 #[must_use]
-pub fn time(when: jiff::Timestamp) -> String {
+pub(super) fn time(when: jiff::Timestamp) -> String {
     when.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 /// Text from a file or a user, with what a terminal would obey made harmless.
 #[must_use]
-pub fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -9,7 +9,7 @@ use crate::store::Progress;
 
 /// Shows on stderr how far long work is.
 #[derive(Debug)]
-pub struct Bar {
+pub(super) struct Bar {
     quiet: bool,
     bar: Option<ProgressBar>,
 }
@@ -17,7 +17,7 @@ pub struct Bar {
 impl Bar {
     /// A bar that shows nothing when `quiet`.
     #[must_use]
-    pub fn new(quiet: bool) -> Self {
+    pub(super) fn new(quiet: bool) -> Self {
         Self { quiet, bar: None }
     }
 }

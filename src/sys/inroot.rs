@@ -367,4 +367,5 @@ pub fn give(file: BorrowedFd<'_>, owner: Owner) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out hostile trees by hand")]
 mod tests;

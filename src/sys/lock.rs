@@ -3,8 +3,6 @@
 //! Order: template before session. A session's lock file goes with the session, so a locker looks again
 //! after it got the lock whether the file still stands (jj's `lock/unix.rs` has the same rule).
 
-#![expect(clippy::disallowed_methods, reason = "opens lock files only")]
-
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};

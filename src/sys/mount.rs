@@ -310,4 +310,5 @@ fn set_attributes(mount: BorrowedFd<'_>, recursive: bool, set: MountAttrFlags) -
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out hostile trees by hand")]
 mod tests;

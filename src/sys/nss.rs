@@ -47,7 +47,7 @@ pub struct Shadow {
     /// The login name.
     pub name: Vec<u8>,
     /// Last change, minimum, maximum, warning, inactivity, expiry, in days; `None` where nothing stands.
-    pub days: [Option<i64>; 6],
+    pub days: [Option<libc::c_long>; 6],
 }
 
 /// All users.
@@ -107,7 +107,7 @@ pub fn groups() -> io::Result<Vec<Group>> {
 pub fn shadows() -> io::Result<Vec<Shadow>> {
     let _alone = CURSOR.lock().unwrap_or_else(PoisonError::into_inner);
     let mut found = Vec::new();
-    let days = |number: libc::c_long| (number >= 0).then(|| i64::from(number));
+    let days = |number: libc::c_long| (number >= 0).then_some(number);
     // SAFETY: as in `users`.
     unsafe {
         libc::setspent();

@@ -154,4 +154,5 @@ impl Setup<'_> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out hostile trees by hand")]
 mod tests;

@@ -7,19 +7,17 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::thread::UnshareFlags;
 
 /// Runs `body` on a thread of its own in a new mount namespace, with an empty directory on a tmpfs of its
-/// own. The kernel takes all mounts away when the thread is gone.
+/// own. The kernel takes all mounts away when the thread is gone, also by a failed assertion.
 pub(crate) fn in_namespace<T: Send>(body: impl FnOnce(&Path) -> T + Send) -> T {
+    let dir = tempfile::tempdir().unwrap();
     let result = std::thread::scope(|scope| {
         scope
             .spawn(|| {
                 // SAFETY: the namespace is this thread's alone; the open files stay shared.
                 unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
                 mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
-                let dir = tempfile::tempdir().unwrap();
                 mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), None).unwrap();
-                let result = body(dir.path());
-                super::unmount_all(dir.path(), super::How::Lazy).unwrap();
-                result
+                body(dir.path())
             })
             .join()
     });

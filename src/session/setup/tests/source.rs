@@ -2,8 +2,10 @@
 
 use super::*;
 
+type Variant = (&'static str, fn(&Scene), bool);
+
 /// Trees in which /etc/resolv.conf is something else, and whether the host's can be shown there.
-fn variants() -> Vec<(&'static str, fn(&Scene), bool)> {
+fn variants() -> Vec<Variant> {
     vec![
         ("absent", |_| {}, true),
         ("a file", |scene| fs::write(scene.inside("etc/resolv.conf"), "of the tree").unwrap(), true),
