@@ -31,12 +31,6 @@ pub fn rewrite(page: &str, root: &Command) -> Result<String> {
     Ok(text)
 }
 
-/// The names of a page's regions, in order.
-#[must_use]
-pub fn regions(page: &str) -> Vec<&str> {
-    page.lines().filter_map(|line| line.strip_prefix(BEGIN)).map(str::trim).collect()
-}
-
 /// All commands that do something, as the words that follow the program's name.
 #[must_use]
 pub fn commands(root: &Command) -> Vec<(String, &Command)> {
