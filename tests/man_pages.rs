@@ -53,8 +53,7 @@ fn plain(line: &str) -> String {
 /// Keys of the struct `name` in a source file, as serde's kebab-case names them.
 fn keys(source: &str, name: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(in_tree(source)).unwrap();
-    let (_, body) =
-        text.split_once(&format!("\nstruct {name} {{\n")).unwrap_or_else(|| panic!("no {name}"));
+    let (_, body) = text.split_once(&format!("\nstruct {name} {{\n")).unwrap_or_else(|| panic!("no {name}"));
     let body = body.split("\n}").next().unwrap();
     let fields = body.lines().map(str::trim).filter(|line| !line.starts_with(['#', '/']));
     let found: BTreeSet<String> = fields
