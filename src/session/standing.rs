@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::record::{Kind, Record};
 use super::setup::{self, SetupInfo};
 use super::{Error, Sessions};
-use crate::store::MountOptions;
+use crate::store::{Memory, MountOptions};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::mount::{self, How};
 use crate::sys::mountinfo::Source;
 use crate::sys::{file, reap};
-use crate::template::Profile;
+use crate::template::{Overlay, Profile};
 
 /// What left-over processes get between TERM and KILL.
 const GRACE: Duration = Duration::from_millis(500);
@@ -26,7 +26,12 @@ impl Sessions<'_> {
         file::make_dir(&at, 0o755)?;
         // On the host's side setuid bits and devices are inert: a user who finds the mount in /run gains
         // nothing by what a session's root left there. A command gets its own mount without them.
-        let options = MountOptions { nosuid: true, nodev: true, volatile: Self::is_volatile(record) };
+        let options = MountOptions {
+            nosuid: true,
+            nodev: true,
+            volatile: Self::is_volatile(record),
+            memory: memory(record),
+        };
         self.store().mount(&record.tree(), &at, options)?;
         let mode = if record.kind == Kind::Source { setup::Mode::Source } else { setup::Mode::Session };
         let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
@@ -118,5 +123,12 @@ impl Sessions<'_> {
             format!("{}@{inode}", record.id)
         };
         Cgroup::make(&name).map_err(|error| Error::sys("make the cgroup of", &record.id, error))
+    }
+}
+
+fn memory(record: &Record) -> Option<Memory> {
+    match record.setup.overlay {
+        Overlay::Disk => None,
+        Overlay::Tmpfs { size } => Some(Memory { limit: size.map(|size| size.bytes()) }),
     }
 }

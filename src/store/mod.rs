@@ -110,6 +110,16 @@ pub struct MountOptions {
     pub nodev: bool,
     /// The tree need not survive a power cut: no write-back at unmount where the store can leave it out.
     pub volatile: bool,
+    /// What is written to the tree stays in memory and goes with the mount; a store whose sessions are clones
+    /// on disk has no use for it.
+    pub memory: Option<Memory>,
+}
+
+/// Memory for what a session writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// At most so many bytes, else half of what the host has.
+    pub limit: Option<u64>,
 }
 
 /// Room in the store, in bytes.
@@ -169,6 +179,30 @@ pub trait Store: fmt::Debug {
     /// # Errors
     /// It cannot be read.
     fn space(&self) -> Result<Space>;
+
+    /// Waits until what was destroyed is free for new data, where that takes its time.
+    ///
+    /// # Errors
+    /// The store cannot be waited for.
+    fn wait_freed(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Gives up the room that is reserved for recovery, if the store has such a thing.
+    ///
+    /// # Errors
+    /// The store refused.
+    fn release_reserve(&self) -> Result<Outcome> {
+        Ok(Outcome::Unchanged)
+    }
+
+    /// Reserves room for recovery again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRoom`], or the store refused.
+    fn lay_reserve(&self) -> Result<Outcome> {
+        Ok(Outcome::Unchanged)
+    }
 
     /// The templates that have at least a container, sorted.
     ///
