@@ -1,0 +1,16 @@
+# Runs the tests of an archive in the guest. Beside it: the work tree's files, and cargo-nextest.
+set -u
+export NEXTEST_PROFILE=vm CARGO_TERM_COLOR=never NEXTEST_NO_INPUT_HANDLER=1
+cp -r /in/tree /scratch/tree
+cat >/scratch/nextest.toml <<'END'
+[profile.vm]
+fail-fast = false
+status-level = "all"
+final-status-level = "fail"
+slow-timeout = { period = "60s", terminate-after = 5 }
+junit = { path = "/results/junit.xml" }
+END
+mkdir -p /scratch/unpacked
+exec /in/cargo-nextest nextest run --archive-file /in/tests.tar.zst --extract-to /scratch/unpacked \
+    --workspace-remap /scratch/tree --tool-config-file "vm:/scratch/nextest.toml" --no-input-handler \
+    -E '@EXPRESSION@'
