@@ -5,6 +5,7 @@
 
 mod debian;
 mod program;
+mod test;
 mod vm;
 
 use std::process::ExitCode;
@@ -23,12 +24,14 @@ enum Command {
     /// Build and use the virtual machines that have ZFS
     #[command(subcommand)]
     Vm(vm::cli::Command),
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = program::catch_signals().and_then(|()| match cli.command {
         Command::Vm(command) => vm::cli::run(command),
+        Command::Test(args) => test::run(&args),
     });
     match result {
         Ok(status) => ExitCode::from(status),

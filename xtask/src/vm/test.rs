@@ -16,7 +16,10 @@ use crate::program::{self, step};
 /// What the guest does; `EXPRESSION` and `PROFILE` are filled in.
 const SCRIPT: &str = include_str!("../../vm/test.sh");
 /// The tests that need a pool, in any binary: the last part of their path begins with `zfs_`, or their binary's name does.
-const SELECT: &str = "test(/(^|::)zfs_/) + binary(/^zfs/)";
+pub const SELECT: &str = "test(/(^|::)zfs_/) + binary(/^zfs/)";
+
+/// How long a whole run may take.
+pub const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Runs the tests and gives nextest's status.
 ///
@@ -48,7 +51,9 @@ fn nextest() -> Result<PathBuf> {
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
         .context("neither CARGO_HOME nor HOME is set")?;
     let binary = home.join("bin/cargo-nextest");
-    if let Some(found) = Some(binary.clone()).filter(|file| file.is_file()).or_else(|| program::which("cargo-nextest")) {
+    if let Some(found) =
+        Some(binary.clone()).filter(|file| file.is_file()).or_else(|| program::which("cargo-nextest"))
+    {
         return Ok(found);
     }
     step("installing cargo-nextest (a few minutes)");
@@ -109,7 +114,11 @@ fn count(junit: &str) -> Option<String> {
     let head = junit.lines().find(|line| line.contains("<testsuites "))?;
     let number = |key: &str| head.split(&format!(" {key}=\"")).nth(1)?.split('"').next()?.parse::<u32>().ok();
     let (tests, failures, errors) = (number("tests")?, number("failures")?, number("errors")?);
-    Some(format!("{tests} tests: {} passed, {} failed", tests.saturating_sub(failures + errors), failures + errors))
+    Some(format!(
+        "{tests} tests: {} passed, {} failed",
+        tests.saturating_sub(failures + errors),
+        failures + errors
+    ))
 }
 
 #[cfg(test)]
