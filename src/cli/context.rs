@@ -113,7 +113,10 @@ impl Context {
 
     /// Leaves `run` and its kind with the status that says "zchroot failed, not the command".
     pub(super) fn entering<T>(result: Result<T, Error>) -> Result<T, Error> {
-        result.map_err(|error| error.with_status(Status::EnterFailed))
+        result.map_err(|error| match error.status() {
+            Status::CommandNotFound | Status::NotExecutable => error,
+            _ => error.with_status(Status::EnterFailed),
+        })
     }
 }
 

@@ -15,10 +15,10 @@ pub(super) fn run(args: &End, context: &Context) -> Result<Status, Error> {
     let mut failed: Option<Error> = None;
     for id in &ids {
         // One that will not go does not keep the others.
-        if let Err(error) = end(id, context) {
-            if let Some(earlier) = failed.replace(error) {
-                earlier.print();
-            }
+        if let Err(error) = end(id, context)
+            && let Some(earlier) = failed.replace(error)
+        {
+            earlier.print();
         }
     }
     failed.map_or(Ok(Status::Ok), Err)

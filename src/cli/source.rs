@@ -7,7 +7,7 @@ use super::exit::Status;
 use super::{output, policy, run};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
-use crate::source::{self, SourceRequest, Version};
+use crate::source::{SourceRequest, Version};
 use crate::store::Progress;
 use crate::store::{SessionId, TemplateName};
 use crate::sys::identity::Account;
@@ -131,7 +131,7 @@ pub(super) fn keep(name: &TemplateName, context: &Context) -> usize {
 pub(super) fn throw_away(id: &SessionId, context: &Context) {
     let aborted = context.sources().and_then(|sources| {
         let sessions = context.sessions()?;
-        raised(|| Ok::<_, source::Error>(sources.abort(sessions.lock(id)?)?)).map_err(Error::from)
+        raised(|| sources.abort(sessions.lock(id)?)).map_err(Error::from)
     });
     if let Err(error) = aborted {
         error.hint("zchroot recover").print();

@@ -1,11 +1,12 @@
 //! Settle: versions go that are neither current nor kept. `session.rs` says why none goes under a session.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::claim::{self, Hold};
 use super::{DirStore, commit, mount, place, session, trash};
-use crate::store::{Result, Settled, TemplateName, VersionId, pointer};
+use crate::store::{Error, ErrorKind, Result, Settled, TemplateName, VersionId, pointer};
 use crate::sys::file;
 
 /// A half-made draft that nobody holds is younger than this only if its maker is about to hold it.
@@ -93,15 +94,14 @@ fn delete_or_bring_back(
     Ok(())
 }
 
-fn delete(store: &DirStore, aside: &std::path::Path) -> Result<()> {
+fn delete(store: &DirStore, aside: &Path) -> Result<()> {
     // Else a power cut could bring back a version that is half deleted.
     file::sync_parent(aside)?;
     match claim::hold(aside)? {
         Hold::Held(dir) => trash::discard(store, aside, dir),
         Hold::Taken => {
-            let why = "somebody holds it";
-            let busy = crate::store::ErrorKind::Busy;
-            Err(crate::store::Error::new(busy, "drop", aside.display().to_string(), why))
+            let object = aside.display().to_string();
+            Err(Error::new(ErrorKind::Busy, "drop", object, "somebody holds it"))
         }
         Hold::Absent => Ok(()),
     }
@@ -118,16 +118,16 @@ fn drop_half_made(store: &DirStore, template: &TemplateName, settled: &mut Settl
         if !old {
             continue;
         }
-        if let Hold::Held(dir) = claim::hold(&path)? {
-            if let Err(error) = trash::discard(store, &path, dir) {
-                settled.deferred.push(format!("{template} {draft} (half made): {}", chain(&error)));
-            }
+        if let Hold::Held(dir) = claim::hold(&path)?
+            && let Err(error) = trash::discard(store, &path, dir)
+        {
+            settled.deferred.push(format!("{template} {draft} (half made): {}", chain(&error)));
         }
     }
     Ok(())
 }
 
-fn chain(error: &crate::store::Error) -> String {
+fn chain(error: &Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),

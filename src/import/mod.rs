@@ -15,7 +15,7 @@
 //! it after a crash. The worker and mmdebstrap never outlive a call.
 
 mod bootstrap;
-//mod directory;
+mod directory;
 mod error;
 mod source;
 mod tar;
@@ -52,7 +52,7 @@ pub fn fill(source: &Source, opened: Opened, root: &Path, progress: &mut dyn Pro
     let name = source.to_string();
     match opened.0 {
         Input::Bootstrap(order) => order.fill(root, progress),
-        Input::Directory(_) => Ok(Filled::default()),
+        Input::Directory(directory) => directory::fill(&directory, &name, root, progress),
         Input::Tar { archive, size } => tar::fill(&archive, size, &name, root, progress),
     }
 }

@@ -59,6 +59,12 @@ impl Worker {
         }
     }
 
+    /// Its process id, as long as it was not waited for.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        self.pid
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -137,24 +143,7 @@ fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
 /// A step failed: the worker must then end.
 pub fn confine(root: &Path, capabilities: CapabilitySet) -> io::Result<()> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private)?;
-    // A mount of its own, for pivot_root wants one; not recursive: what is mounted inside stays outside.
-    let tree = rustix::mount::open_tree(
-        CWD,
-        root,
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-    )?;
-    rustix::mount::move_mount(&tree, "", CWD, root, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-    rustix::process::fchdir(&tree)?;
-    drop(tree);
-    match rustix::process::pivot_root(".", ".") {
-        Ok(()) => rustix::mount::unmount(".", UnmountFlags::DETACH)?,
-        // The host's root cannot be pivoted (initramfs, or a chroot). Without CAP_SYS_CHROOT, CAP_SYS_ADMIN and
-        // an fd to the outside a chroot has no way out either.
-        Err(Errno::INVAL) => rustix::process::chroot(".")?,
-        Err(error) => return Err(error.into()),
-    }
+    become_root(root)?;
     rustix::process::chdir("/")?;
     rustix::process::umask(Mode::empty());
     rustix::thread::set_thread_groups(&[])?;
@@ -162,6 +151,29 @@ pub fn confine(root: &Path, capabilities: CapabilitySet) -> io::Result<()> {
     rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     keep_capabilities(capabilities)?;
     Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// Makes the tree the root. Where the host's root cannot be pivoted (an initramfs, a chroot) a chroot takes its
+/// place: without CAP_SYS_CHROOT, CAP_SYS_ADMIN and an fd to the outside it has no way out either.
+fn become_root(root: &Path) -> io::Result<()> {
+    match rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC) {
+        // Not a mount: what would be mounted might spread to the host.
+        Err(Errno::INVAL) => {
+            rustix::process::chdir(root)?;
+            return Ok(rustix::process::chroot(".")?);
+        }
+        other => other?,
+    }
+    // A mount of its own, for pivot_root wants one; not recursive: what is mounted inside stays outside.
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = rustix::mount::open_tree(CWD, root, flags)?;
+    rustix::mount::move_mount(&tree, "", CWD, root, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    rustix::process::fchdir(&tree)?;
+    match rustix::process::pivot_root(".", ".") {
+        Ok(()) => Ok(rustix::mount::unmount(".", UnmountFlags::DETACH)?),
+        Err(Errno::INVAL) => Ok(rustix::process::chroot(".")?),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn keep_capabilities(keep: CapabilitySet) -> io::Result<()> {
@@ -261,7 +273,7 @@ mod tests {
         let (read, write) = rustix::pipe::pipe().unwrap();
         let other = rustix::fs::openat(CWD, "/", OFlags::RDONLY, Mode::empty()).unwrap();
         let worker = Worker::fork(&[write.as_fd()], || {
-            let gone = [&other, &read].iter().all(|fd| rustix::fs::fstat(fd) == Err(Errno::BADF));
+            let gone = [&other, &read].iter().all(|fd| rustix::fs::fstat(fd).err() == Some(Errno::BADF));
             let kept = rustix::fs::fstat(&write).is_ok();
             u8::from(!(gone && kept))
         });

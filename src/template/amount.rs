@@ -128,7 +128,7 @@ fn parse(
 
 fn show(value: u64, units: &[(&str, u64)], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     // Zero is a multiple of every unit; the smallest one reads best.
-    let exact = |unit: &&(&str, u64)| value != 0 && value % unit.1 == 0;
+    let exact = |unit: &&(&str, u64)| value != 0 && value.is_multiple_of(unit.1);
     match units.iter().find(exact).or_else(|| units.last()) {
         Some((name, unit)) => write!(f, "{}{name}", value / unit),
         None => write!(f, "{value}"),

@@ -1,6 +1,7 @@
 //! The host's configuration. `etc/zchroot/zchroot.toml`; without it the defaults hold.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::de::IgnoredAny;
@@ -10,7 +11,7 @@ use toml::Spanned;
 use crate::store::Kind;
 
 use super::amount::{Period, Size};
-use super::diagnostic::Fault;
+use super::diagnostic::{Diagnostic, Fault};
 use super::document::{self, Word};
 
 const GRACE: Period = Period::from_secs(600);
@@ -128,8 +129,15 @@ struct ZfsTable {
 }
 
 impl Config {
-    /// Parses the host's configuration.
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+    /// The configuration from its text; `file` is only what an error says it is from.
+    ///
+    /// # Errors
+    /// The text says something wrong.
+    pub fn from_text(text: &str, file: &Path) -> Result<Self, Diagnostic> {
+        Self::parse(text).map_err(|fault| fault.in_file(file, text))
+    }
+
+    fn parse(text: &str) -> Result<Self, Fault> {
         let file: File = document::parse(text)?;
         Ok(Self { store: store(file.store, file.zfs)?, grace: file.grace.map_or(GRACE, |word| word.0) })
     }
@@ -226,7 +234,7 @@ mod tests {
         f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
             name = "x"
             ^^^^
-        f.toml:2:2: log: unknown field `log`, expected one of `version`, `store`, `grace`, `zfs`
+        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `zfs`
             [log]
              ^^^
         "##);

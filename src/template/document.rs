@@ -42,8 +42,10 @@ fn fault(text: &str, keys: Option<&DeTable<'_>>, error: &toml::de::Error) -> Fau
     // A span over the whole text says nothing.
     let span = error.span().filter(|span| *span != (0..text.len()) || text.lines().count() == 1);
     let key = span.as_ref().zip(keys).and_then(|(span, keys)| key_at(keys, span.start));
-    let message = error.message();
-    Fault { span, message: key.map_or_else(|| message.to_owned(), |key| format!("{key}: {message}")) }
+    let message = error.message().to_owned();
+    // serde itself names a key that it does not know.
+    let key = key.filter(|key| !message.contains(&format!("`{key}`")));
+    Fault { span, message: key.map_or(message.clone(), |key| format!("{key}: {message}")) }
 }
 
 /// The dotted key whose value holds the byte `offset`.

@@ -7,7 +7,7 @@ use crate::sys::file;
 
 use super::config::Config;
 use super::definition::Template;
-use super::diagnostic::{Diagnostic, Fault, Finding, Severity};
+use super::diagnostic::{Diagnostic, Finding, Severity};
 use super::profile::{Profile, ProfileName, built_in};
 use super::read::ConfigDir;
 
@@ -60,6 +60,12 @@ pub enum Error {
         /// What was asked for.
         name: ProfileName,
     },
+}
+
+impl From<Diagnostic> for Error {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Invalid(Box::new(diagnostic))
+    }
 }
 
 impl Error {
@@ -159,7 +165,7 @@ impl<'a> Loader<'a> {
     pub(super) fn config(&self) -> Result<Config, Error> {
         let Some(top) = self.top()? else { return Ok(Config::default()) };
         match top.read(CONFIG)? {
-            Some(text) => Config::parse(&text).map_err(|fault| invalid(fault, top.path_of(CONFIG), &text)),
+            Some(text) => Ok(Config::from_text(&text, &top.path_of(CONFIG))?),
             None => Ok(Config::default()),
         }
     }
@@ -203,11 +209,10 @@ impl<'a> Loader<'a> {
         if let Some(dir) = self.dir(PROFILES)?
             && let Some(text) = dir.read(&file_name)?
         {
-            let parsed = Profile::parse(name, &text);
-            return parsed.map_err(|fault| invalid(fault, dir.path_of(&file_name), &text));
+            return Ok(Profile::from_text(name, &text, &dir.path_of(&file_name))?);
         }
         let text = built_in(name).ok_or_else(|| Error::NoProfile { name: name.clone() })?;
-        Profile::parse(name, text).map_err(|fault| invalid(fault, built_in_place(name), text))
+        Ok(Profile::from_text(name, text, &built_in_place(name))?)
     }
 }
 
@@ -219,12 +224,7 @@ pub(super) fn built_in_place(name: &ProfileName) -> PathBuf {
 fn read_template(dir: &ConfigDir, name: &TemplateName) -> Result<Option<Template>, Error> {
     let file_name = format!("{name}.toml");
     let Some(text) = dir.read(&file_name)? else { return Ok(None) };
-    let parsed = Template::parse(name.clone(), &text);
-    parsed.map(Some).map_err(|fault| invalid(fault, dir.path_of(&file_name), &text))
-}
-
-fn invalid(fault: Fault, file: PathBuf, text: &str) -> Error {
-    Error::Invalid(Box::new(fault.in_file(&file, text)))
+    Ok(Some(Template::from_text(name.clone(), &text, &dir.path_of(&file_name))?))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl ConfigDir {
             let root = layout.root();
             let opened = open(root, directory_flags(), Mode::empty()).map_err(io::Error::from);
             let mut dir = Self { fd: at("open", root, opened)?, path: root.to_owned(), owner };
-            dir.judge(&dir.path, &dir.fd, FileType::Directory)?;
+            dir.judge(&dir.path, &dir.fd)?;
             for part in layout.config_dir().strip_prefix(root).unwrap_or(Path::new("etc/zchroot")) {
                 match dir.descend(Path::new(part))? {
                     Some(next) => dir = next,
@@ -69,7 +69,9 @@ impl ConfigDir {
             // Without O_NONBLOCK a fifo would keep us waiting for its writer.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
             let Some(fd) = self.open_in(Path::new(name), flags, &path)? else { return Ok(None) };
-            self.judge(&path, &fd, FileType::RegularFile)?;
+            if self.judge(&path, &fd)? != FileType::RegularFile {
+                return Err(untrusted(&path, "it is no regular file".to_owned()));
+            }
             let text = file::read_limited(fs::File::from(fd), LIMIT);
             Ok(Some(at("read", &path, text)?))
         })
@@ -90,7 +92,7 @@ impl ConfigDir {
     fn descend(&self, name: &Path) -> Result<Option<Self>, Error> {
         let path = self.path.join(name);
         let Some(fd) = self.open_in(name, directory_flags(), &path)? else { return Ok(None) };
-        self.judge(&path, &fd, FileType::Directory)?;
+        self.judge(&path, &fd)?;
         Ok(Some(Self { fd, path, owner: self.owner }))
     }
 
@@ -106,11 +108,11 @@ impl ConfigDir {
         }
     }
 
-    fn judge(&self, path: &Path, fd: &OwnedFd, kind: FileType) -> Result<(), Error> {
+    fn judge(&self, path: &Path, fd: &OwnedFd) -> Result<FileType, Error> {
         let stat = at("stat", path, fstat(fd).map_err(io::Error::from))?;
-        match distrust(&stat, kind, self.owner) {
+        match distrust(&stat, self.owner) {
             Some(why) => Err(untrusted(path, why)),
-            None => Ok(()),
+            None => Ok(FileType::from_raw_mode(stat.st_mode)),
         }
     }
 }
@@ -124,13 +126,7 @@ fn untrusted(path: &Path, why: String) -> Error {
 }
 
 /// Why a file is not to be trusted, if it is not.
-fn distrust(stat: &Stat, kind: FileType, owner: u32) -> Option<String> {
-    let what = FileType::from_raw_mode(stat.st_mode);
-    if what != kind {
-        return Some(
-            if kind == FileType::Directory { "it is no directory" } else { "it is no regular file" }.into(),
-        );
-    }
+fn distrust(stat: &Stat, owner: u32) -> Option<String> {
     if stat.st_uid != owner {
         return Some(format!("it belongs to user {}, not to {owner}", stat.st_uid));
     }

@@ -152,10 +152,17 @@ impl<R: Read> Archive<R> {
         {
             *link = without_nul(target);
         }
-        member.old_directory(header);
+        member.old_directory();
         // What is only a header has no data, whatever its size says (as Go and Docker read it).
-        let only_header =
-            !matches!(header.entry_type().as_byte(), b'D' | b'V') && !matches!(member.kind, Kind::File);
+        let only_header = matches!(
+            header.entry_type(),
+            EntryType::Directory
+                | EntryType::Symlink
+                | EntryType::Link
+                | EntryType::Char
+                | EntryType::Block
+                | EntryType::Fifo
+        );
         let size = if only_header { 0 } else { size };
         self.has_data(size);
         member.size = size;

@@ -78,6 +78,11 @@ impl Sparse {
     }
 }
 
+/// A field of nothing but NULs and spaces is 0, as GNU tar has it.
+fn unless_blank<T: Default>(field: &[u8], value: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) { Ok(T::default()) } else { value() }
+}
+
 impl Member {
     pub(super) fn from_header(header: &Header) -> io::Result<Self> {
         let link = || header.link_name_bytes().map(|name| name.into_owned()).unwrap_or_default();
@@ -101,20 +106,21 @@ impl Member {
                 _ => return Err(broken("a member of a kind that is not known")),
             },
         };
+        let old = header.as_old();
         let attributes = Attributes {
-            mode: header.mode()? & 0o7777,
-            uid: header.uid()?,
-            gid: header.gid()?,
+            mode: unless_blank(&old.mode, || header.mode())? & 0o7777,
+            uid: unless_blank(&old.uid, || header.uid())?,
+            gid: unless_blank(&old.gid, || header.gid())?,
             // Before 1970 it is the two's complement, of which the crate gives the low 64 bits.
-            mtime: (header.mtime()?.cast_signed(), 0),
+            mtime: (unless_blank(&old.mtime, || header.mtime())?.cast_signed(), 0),
             ..Attributes::default()
         };
         Ok(Self { path: header.path_bytes().into_owned(), kind, attributes, size: 0, sparse: None })
     }
 
-    /// Before POSIX a directory was a file whose name ends in a slash.
-    pub(super) fn old_directory(&mut self, header: &Header) {
-        if self.kind == Kind::File && header.as_ustar().is_none() && self.path.ends_with(b"/") {
+    /// BSD's tar wrote a directory as a file whose name ends in a slash; GNU's reads it so in every format.
+    pub(super) fn old_directory(&mut self) {
+        if self.kind == Kind::File && self.path.ends_with(b"/") {
             self.kind = Kind::Directory;
         }
     }

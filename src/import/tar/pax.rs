@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_record_inside_a_value_is_no_record() {
-        let text = b"36 SCHILY.xattr.a=\n16 path=../../x\n";
+        let text = b"35 SCHILY.xattr.a=\n16 path=../../x\n";
         let found = records(text).unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].key, b"SCHILY.xattr.a");

@@ -147,7 +147,7 @@ impl Codec {
         Ok(match input.peek(6)? {
             [0x1f, 0x8b, ..] => Self::Gzip(Box::new(flate2::bufread::GzDecoder::new(input))),
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Self::Bzip2(bzip2::bufread::BzDecoder::new(input)),
-            [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
                 let flags = liblzma::stream::CONCATENATED;
                 let stream = liblzma::stream::Stream::new_stream_decoder(MOST_MEMORY, flags)?;
                 Self::Xz(liblzma::bufread::XzDecoder::new_stream(input, stream))

@@ -1,0 +1,112 @@
+//! No room, few fds, a worker that dies.
+
+use std::io::Write;
+
+use super::*;
+use crate::store::ErrorKind;
+
+/// A file system of 1 MiB, unmounted when dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(options: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        run("mount", &["-t", "tmpfs", "-o", options, "tmpfs", text(dir.path())]);
+        Self(dir)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        run("umount", &[text(self.0.path())]);
+    }
+}
+
+fn archive_of(files: usize, size: usize) -> Vec<u8> {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    for n in 0..files {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(size as u64);
+        builder.append_data(&mut header, format!("usr/{}/{n}", n % 100), &vec![7_u8; size][..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn dir_import_no_room_ends_it_at_once_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("archive");
+    for (options, files, size) in [("size=1M", 1, 4 << 20), ("nr_inodes=50", 200, 1)] {
+        let small = Small::new(options);
+        std::fs::write(&path, archive_of(files, size)).unwrap();
+        let error = unpack(&path, small.0.path()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoRoom, "{}", told(&error));
+        assert!(told(&error).contains("\"usr/"), "the entry is named: {}", told(&error));
+    }
+    // The drops above unmounted: nothing of the worker kept the file systems busy.
+}
+
+#[test]
+fn dir_import_a_worker_that_does_nothing_while_the_tree_is_nearly_full_is_out_of_room() {
+    let small = Small::new("size=1M");
+    std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let mut unpacking = Unpacking::start(read.as_fd(), "pipe", small.0.path()).unwrap();
+    unpacking.patience = Duration::from_millis(100);
+    let error = unpacking.finish(&mut Silent, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoRoom);
+    drop(write);
+}
+
+#[test]
+fn dir_import_a_worker_that_waits_for_its_pipe_while_there_is_room_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let mut unpacking = Unpacking::start(read.as_fd(), "pipe", dir.path()).unwrap();
+    drop(read);
+    unpacking.patience = Duration::from_millis(1);
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(1200));
+        File::from(write).write_all(&archive_of(3, 10)).unwrap();
+    });
+    assert_eq!(unpacking.finish(&mut Silent, None).unwrap().bytes, 30);
+    writer.join().unwrap();
+}
+
+#[test]
+fn dir_import_a_worker_that_is_killed_is_an_error_that_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (read, _write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let unpacking = Unpacking::start(read.as_fd(), "pipe", dir.path()).unwrap();
+    rustix::process::kill_process(unpacking.worker.pid().unwrap(), rustix::process::Signal::KILL).unwrap();
+    let error = told(&unpacking.finish(&mut Silent, None).unwrap_err());
+    assert!(error.contains("ended by signal 9"), "{error}");
+}
+
+#[test]
+fn dir_import_twenty_thousand_files_need_few_fds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("archive");
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(&path, archive_of(20_000, 3)).unwrap();
+    // The limit is the whole process's, so it is set in one of our own: a worker that starts the worker.
+    let worker = Worker::fork(&[], || {
+        let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(64) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+        u8::from(!unpack(&path, &root).is_ok_and(|filled| filled.files == 20_000))
+    });
+    assert_eq!(worker.unwrap().wait().unwrap().exit_status(), Some(0));
+    assert_eq!(std::fs::read(root.join("usr/99/19999")).unwrap(), [7, 7, 7]);
+}
+
+#[test]
+fn dir_import_a_failed_fork_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = File::open("/dev/null").unwrap();
+    let plan = crate::sys::effect::Plan { at: 1, mode: crate::sys::effect::Mode::Fail(libc::EAGAIN) };
+    let (result, seen) = crate::sys::effect::run(plan, || fill(&file, 0, "null", dir.path(), &mut Silent));
+    assert_eq!(result.unwrap().unwrap_err().errno(), Some(libc::EAGAIN));
+    assert_eq!(seen, ["fork worker"]);
+}

@@ -1,0 +1,119 @@
+//! Tidying after commits. Idempotent: it looks at what stands and needs to know nothing of what happened.
+//!
+//! 1. Promote the current head while it is a clone of another head. All snapshots up to its origin move to
+//!    it; sessions, which hang off the snapshots, notice nothing.
+//! 2. Destroy, deferred, the snapshots of versions neither current nor kept: each goes at once, or by itself
+//!    in the transaction in which its last session goes.
+//! 3. Destroy the former heads that have no snapshot left.
+//!
+//! So there is one head per template, with the snapshots that are kept or in use; after a rollback a second
+//! one, which goes when its snapshots have.
+
+use std::collections::BTreeSet;
+
+use super::ZfsStore;
+use super::listing::Listing;
+use crate::store::{Error, ErrorKind, Result, Settled, TemplateName, VersionId};
+
+/// A chain of heads grows by one for each commit that was not settled; each promote takes one off.
+const LONGEST_CHAIN: usize = 1000;
+
+impl ZfsStore {
+    pub(super) fn tidy(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
+        let mut settled = Settled::default();
+        let before = self.listing(template)?;
+        let Some(current) = before.current.clone() else { return Ok(settled) };
+        self.flatten(template, &current, &mut settled)?;
+        self.drop_superseded(template, keep, &mut settled)?;
+        self.drop_former_heads(template, &before, &mut settled)?;
+        Ok(settled)
+    }
+
+    fn flatten(&self, template: &TemplateName, current: &VersionId, settled: &mut Settled) -> Result<()> {
+        let siblings = format!("{}/", self.names.container(template));
+        let head = self.names.head(template, current);
+        for _ in 0..LONGEST_CHAIN {
+            let listing = self.listing(template)?;
+            let origin = listing.head(current).and_then(|line| line.origin.as_deref());
+            if !origin.is_some_and(|origin| origin.starts_with(&siblings)) {
+                return Ok(());
+            }
+            if let Err(error) = self.engine.promote(&head) {
+                return waits(Error::io("promote", head, error), settled);
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_superseded(
+        &self,
+        template: &TemplateName,
+        keep: &BTreeSet<VersionId>,
+        settled: &mut Settled,
+    ) -> Result<()> {
+        for (version, place) in self.listing(template)?.superseded(keep) {
+            let snapshot = format!("{}/{place}", self.names.container(template));
+            match self.engine.destroy_snapshot_later(&snapshot) {
+                Ok(()) => settled.dropped.push(version),
+                Err(error) => waits(Error::io("destroy", snapshot, error), settled)?,
+            }
+        }
+        settled.dropped.sort();
+        Ok(())
+    }
+
+    /// A head whose version was complete before we began, and that has no snapshot of its own any more, holds
+    /// nothing. A draft, whose version never was, is not ours to judge.
+    fn drop_former_heads(
+        &self,
+        template: &TemplateName,
+        before: &Listing,
+        settled: &mut Settled,
+    ) -> Result<()> {
+        let listing = self.listing(template)?;
+        for head in listing.heads.iter().filter(|head| before.is_taken(&head.id)) {
+            if listing.current.as_ref() == Some(&head.id) || listing.own(&head.id).next().is_some() {
+                continue;
+            }
+            let name = self.names.head(template, &head.id);
+            match self.engine.destroy(&name) {
+                Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+                    waits(Error::io("destroy", name, error), settled)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Notes what has to wait: for room, for a mount to go, for a name to be free. Other errors are errors.
+fn waits(error: Error, settled: &mut Settled) -> Result<()> {
+    match error.kind() {
+        ErrorKind::NoRoom | ErrorKind::Busy | ErrorKind::Exists | ErrorKind::Gone => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            settled.deferred.push(format!("{error}: {cause}"));
+            Ok(())
+        }
+        ErrorKind::Unsupported | ErrorKind::Other => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_waits_and_the_rest_is_an_error() {
+        let mut settled = Settled::default();
+        for errno in [libc::ENOSPC, libc::EDQUOT, libc::EBUSY, libc::EEXIST, libc::ENOENT] {
+            let error = Error::io("promote", "p/x", std::io::Error::from_raw_os_error(errno));
+            waits(error, &mut settled).unwrap();
+        }
+        assert_eq!(settled.deferred.len(), 5);
+        assert_eq!(settled.deferred[0], "cannot promote p/x: No space left on device (os error 28)");
+        let error = Error::io("promote", "p/x", std::io::Error::from_raw_os_error(libc::EIO));
+        assert_eq!(waits(error, &mut settled).unwrap_err().errno(), Some(libc::EIO));
+        assert_eq!(settled.deferred.len(), 5);
+    }
+}
