@@ -213,9 +213,7 @@ impl Transcript {
             }
         } else {
             // Only the kernel's own line counts: a job may well print these words in the middle of one.
-            let bare = text.trim_start_matches(|c: char| {
-                c == '[' || c == ']' || c == '.' || c == ' ' || c.is_ascii_digit()
-            });
+            let bare = text.trim_start_matches(|c: char| c == '[' || c == ']' || c == '.' || c == ' ' || c.is_ascii_digit());
             if bare.starts_with("Kernel panic - not syncing") {
                 self.state = State::Panicked;
             }

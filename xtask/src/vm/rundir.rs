@@ -31,8 +31,7 @@ impl RunDir {
         for base in &bases {
             sweep(base);
         }
-        let base =
-            if free_space(&bases[0]).is_some_and(|free| free >= MIN_SHM) { &bases[0] } else { &bases[1] };
+        let base = if free_space(&bases[0]).is_some_and(|free| free >= MIN_SHM) { &bases[0] } else { &bases[1] };
         Self::new_in(base)
     }
 

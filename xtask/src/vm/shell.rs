@@ -42,10 +42,7 @@ pub fn run(machine: Machine) -> Result<u8> {
 
 fn command(machine: Machine, image: &Path, dir: &RunDir) -> Result<Command> {
     let size = terminal_size().unwrap_or_else(|| "24x80".to_owned());
-    let words = format!(
-        "vm_mode=shell vm_size={size} TERM={}",
-        std::env::var("TERM").unwrap_or_else(|_| "vt100".into())
-    );
+    let words = format!("vm_mode=shell vm_size={size} TERM={}", std::env::var("TERM").unwrap_or_else(|_| "vt100".into()));
     Ok(match machine {
         Machine::Uml => {
             let mut command = uml::machine(image, dir)?;
@@ -66,9 +63,7 @@ fn build_zchroot() -> Result<PathBuf> {
     step("building zchroot");
     let target = libzfs::target_dir();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
-        .args(["build", "--quiet", "--package", "zchroot", "--bin", "zchroot"])
-        .current_dir(libzfs::workspace());
+    cargo.args(["build", "--quiet", "--package", "zchroot", "--bin", "zchroot"]).current_dir(libzfs::workspace());
     cargo.env("CARGO_TARGET_DIR", &target).envs(libzfs::provide()?);
     fs::create_dir_all(target.join("vm"))?;
     program::logged(&mut cargo, &target.join("vm/shell-build.log"))?;

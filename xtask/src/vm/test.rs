@@ -51,9 +51,7 @@ fn nextest() -> Result<PathBuf> {
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
         .context("neither CARGO_HOME nor HOME is set")?;
     let binary = home.join("bin/cargo-nextest");
-    if let Some(found) =
-        Some(binary.clone()).filter(|file| file.is_file()).or_else(|| program::which("cargo-nextest"))
-    {
+    if let Some(found) = Some(binary.clone()).filter(|file| file.is_file()).or_else(|| program::which("cargo-nextest")) {
         return Ok(found);
     }
     step("installing cargo-nextest (a few minutes)");
@@ -114,11 +112,7 @@ fn count(junit: &str) -> Option<String> {
     let head = junit.lines().find(|line| line.contains("<testsuites "))?;
     let number = |key: &str| head.split(&format!(" {key}=\"")).nth(1)?.split('"').next()?.parse::<u32>().ok();
     let (tests, failures, errors) = (number("tests")?, number("failures")?, number("errors")?);
-    Some(format!(
-        "{tests} tests: {} passed, {} failed",
-        tests.saturating_sub(failures + errors),
-        failures + errors
-    ))
+    Some(format!("{tests} tests: {} passed, {} failed", tests.saturating_sub(failures + errors), failures + errors))
 }
 
 #[cfg(test)]
