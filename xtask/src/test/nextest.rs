@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -14,6 +15,8 @@ use crate::debian::{self, libzfs};
 use crate::program;
 use crate::vm::{self, Machine};
 
+/// How long the tests in a machine may take, its boot included.
+const MACHINE_LIMIT: Duration = Duration::from_secs(1800);
 /// Programs that tests on the host call.
 const PROGRAMS: [&str; 5] = ["busybox-static", "mmdebstrap", "strace", "hyperfine", "pkg-config"];
 
@@ -43,7 +46,7 @@ pub fn machine(machine: Machine, filter: Option<&str>) -> Result<Tally> {
     let results = libzfs::target_dir().join("vm").join(format!("test-{}", machine.name()));
     let junit = results.join("junit.xml");
     remove(&junit)?;
-    let status = vm::test::run(machine, filter, vm::test::LIMIT)?;
+    let status = vm::test::run(machine, filter, MACHINE_LIMIT)?;
     collect(machine.name(), &junit, Some(i32::from(status)), ignored(vm::test::SELECT, filter)?)
 }
 
