@@ -170,6 +170,30 @@ pub trait Store: fmt::Debug {
     /// It cannot be read.
     fn space(&self) -> Result<Space>;
 
+    /// Waits until what was destroyed is free for new data, where that takes its time.
+    ///
+    /// # Errors
+    /// The store cannot be waited for.
+    fn wait_freed(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Gives up the room that is reserved for recovery, if the store has such a thing.
+    ///
+    /// # Errors
+    /// The store refused.
+    fn release_reserve(&self) -> Result<Outcome> {
+        Ok(Outcome::Unchanged)
+    }
+
+    /// Reserves room for recovery again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NoRoom`], or the store refused.
+    fn lay_reserve(&self) -> Result<Outcome> {
+        Ok(Outcome::Unchanged)
+    }
+
     /// The templates that have at least a container, sorted.
     ///
     /// # Errors

@@ -120,7 +120,9 @@ impl Engine {
     fn failed(&self, op: &'static str, object: &str, error: Zetta) -> Error {
         let other = |why: String| Error::new(ErrorKind::Other, op, object, why);
         match error {
-            Zetta::ChanProgRuntime(_) if !self.exists(&self.pool) => other(no_pool(&self.pool)),
+            Zetta::ChanProgRuntime(_) | Zetta::Io(_) if !self.exists(&self.pool) => {
+                other(no_pool(&self.pool))
+            }
             Zetta::ChanProgRuntime(details) | Zetta::ChanProgInval(details) => {
                 let text = match details.get("error") {
                     Some(Value::String(text)) => text.lines().next().unwrap_or_default().to_owned(),

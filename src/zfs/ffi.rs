@@ -63,10 +63,12 @@ pub(super) fn wait_freed(_engine: &ZfsLzc, pool: &str) -> io::Result<()> {
 /// Waits until a transaction group that was open when the call began is on disk.
 pub(super) fn sync(_engine: &ZfsLzc, pool: &str) -> io::Result<()> {
     let pool = c_name(pool)?;
-    let none = NvList::default();
-    // SAFETY: the name is NUL-terminated and the list a valid, empty nvlist, both alive for the whole call; a
-    // null result pointer means that no list comes back.
-    done(unsafe { sys::lzc_sync(pool.as_ptr(), none.as_ptr(), std::ptr::null_mut()) })
+    let mut args = NvList::default();
+    // The kernel insists on being told; false is what `zpool sync` says.
+    args.insert_boolean_value("force", false).map_err(io::Error::other)?;
+    // SAFETY: the name is NUL-terminated and the list a valid nvlist, both alive for the whole call; a null
+    // result pointer means that no list comes back.
+    done(unsafe { sys::lzc_sync(pool.as_ptr(), args.as_ptr(), std::ptr::null_mut()) })
 }
 
 #[cfg(test)]

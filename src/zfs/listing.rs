@@ -114,15 +114,17 @@ impl Listing {
         heads
     }
 
-    /// The snapshots that settling destroys: of versions neither current nor kept, each once.
-    pub(super) fn superseded(&self, keep: &BTreeSet<VersionId>) -> Vec<(VersionId, String)> {
+    /// All versions that are or only live for their sessions.
+    pub(super) fn versions(&self) -> BTreeSet<VersionId> {
+        self.snapshots.iter().filter_map(|snap| snap.name.parse().ok()).collect()
+    }
+
+    /// The snapshots that settling destroys, `HEAD@VID`: of versions neither current nor kept.
+    pub(super) fn superseded(&self, keep: &BTreeSet<VersionId>) -> Vec<String> {
         let stays = |id: &VersionId| self.current.as_ref() == Some(id) || keep.contains(id);
-        let snapshots = self.snapshots.iter().filter(|snap| !snap.leaving);
-        let named = snapshots.filter_map(|snap| {
-            let id: VersionId = snap.name.parse().ok()?;
-            Some((id, format!("{}@{}", snap.head, snap.name)))
-        });
-        named.filter(|(id, _)| !stays(id)).collect()
+        let goes = |snap: &&SnapLine| !snap.leaving && snap.name.parse().is_ok_and(|id| !stays(&id));
+        let snapshots = self.snapshots.iter().filter(goes);
+        snapshots.map(|snap| format!("{}@{}", snap.head, snap.name)).collect()
     }
 }
 
@@ -134,14 +136,15 @@ pub(super) fn children(text: &str) -> Result<Option<Vec<(&str, SystemTime)>>, Ma
         Some("container") => {}
         Some(other) => return Err(Malformed(other.to_owned())),
     }
-    let child = |line: &'_ str| line.split_once('\t').and_then(|(_, created)| time(created));
     lines
-        .map(|line| match (line.split_once('\t'), child(line)) {
-            (Some((name, _)), Some(created)) => Ok((name, created)),
-            _ => Err(Malformed(line.to_owned())),
-        })
-        .collect::<Result<Vec<_>, _>>()
+        .map(|line| child(line).ok_or_else(|| Malformed(line.to_owned())))
+        .collect::<Result<_, _>>()
         .map(Some)
+}
+
+fn child(line: &str) -> Option<(&str, SystemTime)> {
+    let (name, created) = line.split_once('\t')?;
+    Some((name, time(created)?))
 }
 
 /// What a dataset or snapshot takes and may take, in bytes.

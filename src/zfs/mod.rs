@@ -80,14 +80,6 @@ impl ZfsStore {
         Ok(store)
     }
 
-    /// Waits until what was destroyed is free for new data: destroying a large tree takes its time.
-    ///
-    /// # Errors
-    /// The pool cannot be waited for.
-    pub fn wait_freed(&self) -> Result<()> {
-        self.engine.wait_freed().map_err(|error| Error::io("wait for the pool", self.names.pool(), error))
-    }
-
     fn listing(&self, template: &TemplateName) -> Result<Listing> {
         let container = self.names.container(template);
         let text = self.engine.read(&container, HEADS, &[("t", &container)])?;
@@ -200,6 +192,22 @@ impl Store for ZfsStore {
         let root = self.names.root();
         let room = self.room(root)?.ok_or_else(|| self.not_laid_out("read", root))?;
         Ok(Space { available: room.available, total: room.available.saturating_add(room.used) })
+    }
+
+    fn wait_freed(&self) -> Result<()> {
+        self.engine.wait_freed().map_err(|error| Error::io("wait for the pool", self.names.pool(), error))
+    }
+
+    fn release_reserve(&self) -> Result<Outcome> {
+        let dataset = self.names.reserve();
+        if !self.engine.exists(&dataset) {
+            return Ok(Outcome::Unchanged);
+        }
+        self.unmake(&dataset).map(|()| Outcome::Changed)
+    }
+
+    fn lay_reserve(&self) -> Result<Outcome> {
+        Ok(if self.ensure_reserve()?.is_some() { Outcome::Changed } else { Outcome::Unchanged })
     }
 
     fn templates(&self) -> Result<Vec<TemplateName>> {

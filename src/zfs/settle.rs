@@ -23,56 +23,75 @@ impl ZfsStore {
         let mut settled = Settled::default();
         let before = self.listing(template)?;
         let Some(current) = before.current.clone() else { return Ok(settled) };
-        self.flatten(template, &current, &mut settled)?;
-        self.drop_superseded(template, keep, &mut settled)?;
-        self.drop_former_heads(template, &before, &mut settled)?;
+        let flat = self.flatten(template, &current, before.clone(), &mut settled)?;
+        let superseded = flat.superseded(keep);
+        let sparse = if superseded.is_empty() {
+            flat
+        } else {
+            self.drop_snapshots(template, &superseded, &mut settled)?;
+            self.listing(template)?
+        };
+        let dropped_heads = self.drop_former_heads(template, &before, &sparse, &mut settled)?;
+        let after = if dropped_heads { self.listing(template)? } else { sparse };
+        settled.dropped = before.versions().into_iter().filter(|version| !after.is_taken(version)).collect();
+        for snap in after.snapshots.iter().filter(|snap| snap.leaving) {
+            let why = "something is cloned from it; it goes with the last such";
+            settled.deferred.push(format!("{template} {}: {why}", snap.name));
+        }
         Ok(settled)
     }
 
-    fn flatten(&self, template: &TemplateName, current: &VersionId, settled: &mut Settled) -> Result<()> {
+    /// Step 1; says what stands then.
+    fn flatten(
+        &self,
+        template: &TemplateName,
+        current: &VersionId,
+        mut listing: Listing,
+        settled: &mut Settled,
+    ) -> Result<Listing> {
         let siblings = format!("{}/", self.names.container(template));
         let head = self.names.head(template, current);
         for _ in 0..LONGEST_CHAIN {
-            let listing = self.listing(template)?;
             let origin = listing.head(current).and_then(|line| line.origin.as_deref());
             if !origin.is_some_and(|origin| origin.starts_with(&siblings)) {
-                return Ok(());
+                break;
             }
             if let Err(error) = self.engine.promote(&head) {
-                return waits(Error::io("promote", head, error), settled);
+                waits(Error::io("promote", head, error), settled)?;
+                break;
             }
+            listing = self.listing(template)?;
         }
-        Ok(())
+        Ok(listing)
     }
 
-    fn drop_superseded(
+    fn drop_snapshots(
         &self,
         template: &TemplateName,
-        keep: &BTreeSet<VersionId>,
+        places: &[String],
         settled: &mut Settled,
     ) -> Result<()> {
-        for (version, place) in self.listing(template)?.superseded(keep) {
+        for place in places {
             let snapshot = format!("{}/{place}", self.names.container(template));
-            match self.engine.destroy_snapshot_later(&snapshot) {
-                Ok(()) => settled.dropped.push(version),
-                Err(error) => waits(Error::io("destroy", snapshot, error), settled)?,
+            if let Err(error) = self.engine.destroy_snapshot_later(&snapshot) {
+                waits(Error::io("destroy", snapshot, error), settled)?;
             }
         }
-        settled.dropped.sort();
         Ok(())
     }
 
     /// A head whose version was complete before we began, and that has no snapshot of its own any more, holds
-    /// nothing. A draft, whose version never was, is not ours to judge.
+    /// nothing. A draft, whose version never was, is not ours to judge. Says whether any went.
     fn drop_former_heads(
         &self,
         template: &TemplateName,
         before: &Listing,
+        now: &Listing,
         settled: &mut Settled,
-    ) -> Result<()> {
-        let listing = self.listing(template)?;
-        for head in listing.heads.iter().filter(|head| before.is_taken(&head.id)) {
-            if listing.current.as_ref() == Some(&head.id) || listing.own(&head.id).next().is_some() {
+    ) -> Result<bool> {
+        let mut any = false;
+        for head in now.heads.iter().filter(|head| before.is_taken(&head.id)) {
+            if now.current.as_ref() == Some(&head.id) || now.own(&head.id).next().is_some() {
                 continue;
             }
             let name = self.names.head(template, &head.id);
@@ -80,10 +99,10 @@ impl ZfsStore {
                 Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
                     waits(Error::io("destroy", name, error), settled)?;
                 }
-                _ => {}
+                _ => any = true,
             }
         }
-        Ok(())
+        Ok(any)
     }
 }
 

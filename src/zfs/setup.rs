@@ -92,14 +92,15 @@ impl ZfsStore {
         }
     }
 
-    fn unmake(&self, dataset: &str) -> Result<()> {
+    pub(super) fn unmake(&self, dataset: &str) -> Result<()> {
         match self.engine.destroy(dataset) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
             other => other.map_err(|error| Error::io("destroy", dataset, error)),
         }
     }
 
-    fn ensure_reserve(&self) -> Result<Option<String>> {
+    /// Lays the reserve, or lays it anew if its size is not the one that is configured.
+    pub(super) fn ensure_reserve(&self) -> Result<Option<String>> {
         let dataset = self.names.reserve();
         let laid = self.laid(&dataset, "refreservation")?;
         let size = laid.as_ref().and_then(|laid| laid.own.as_deref()?.parse().ok()).unwrap_or(0_u64);
@@ -113,26 +114,6 @@ impl ZfsStore {
             self.make(&dataset, &[("refreservation", Property::Number(self.reserve))])?;
         }
         Ok(Some(format!("reserved {} bytes in {dataset}", self.reserve)))
-    }
-
-    /// Gives the reserve up, so that something can be finished in a full pool.
-    ///
-    /// # Errors
-    /// The pool refused.
-    pub fn release_reserve(&self) -> Result<Outcome> {
-        let dataset = self.names.reserve();
-        if !self.engine.exists(&dataset) {
-            return Ok(Outcome::Unchanged);
-        }
-        self.unmake(&dataset).map(|()| Outcome::Changed)
-    }
-
-    /// Lays the reserve again.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NoRoom`], or the pool refused.
-    pub fn lay_reserve(&self) -> Result<Outcome> {
-        Ok(if self.ensure_reserve()?.is_some() { Outcome::Changed } else { Outcome::Unchanged })
     }
 
     /// Mounts the state where the layout wants it, unless something is mounted there.
