@@ -15,6 +15,8 @@ use crate::debian::{self, libzfs};
 use crate::program;
 use crate::vm::{self, Machine};
 
+/// Where nextest leaves its report; its directory is not cargo's target directory, wherever that is.
+const JUNIT: &str = "target/nextest/default/junit.xml";
 /// How long the tests in a machine may take, its boot included.
 const MACHINE_LIMIT: Duration = Duration::from_secs(1800);
 /// Programs that tests on the host call.
@@ -28,7 +30,7 @@ pub fn host(filter: Option<&str>) -> Result<Tally> {
     ensure_cargo_tool("cargo-nextest")?;
     debian::ensure_packages(&PROGRAMS)?;
     let expression = format!("not ({})", vm::test::SELECT);
-    let junit = libzfs::target_dir().join("nextest/default/junit.xml");
+    let junit = libzfs::workspace().join(JUNIT);
     remove(&junit)?;
     let mut command = nextest(&["run"], &expression)?;
     command.args(["--no-tests", "pass", "--no-input-handler"]).args(filter);
