@@ -239,3 +239,7 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "bootstrap_tests.rs"]
+mod tests;

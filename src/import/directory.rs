@@ -103,3 +103,7 @@ fn same(one: &Statx, other: &Statx) -> bool {
 fn failed(op: &'static str, path: &Path, error: io::Error) -> Error {
     Error::failed(op, path.display().to_string(), error)
 }
+
+#[cfg(test)]
+#[path = "directory_tests.rs"]
+mod tests;

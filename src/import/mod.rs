@@ -19,6 +19,8 @@ mod directory;
 mod error;
 mod source;
 mod tar;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;

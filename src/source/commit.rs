@@ -1,12 +1,18 @@
 //! Commit and abort.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Error, Sources, Version};
 use crate::session::record::{Kind, Record, State};
 use crate::session::{self, Begun};
 use crate::store::{Published, Settled, TemplateName, VersionId, pointer};
+use crate::sys::file;
+use crate::sys::lock::Lock;
 use crate::template::Profile;
+
+/// How long settling waits for a commit that is under way.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Sources<'_> {
     /// Makes the draft of a source session the current version of its template, all at once.
@@ -44,11 +50,17 @@ impl Sources<'_> {
     /// # Errors
     /// Records or store cannot be read: then nothing goes.
     pub fn settle(&self, template: &TemplateName, keep: usize) -> Result<Settled, Error> {
+        file::make_dirs(&self.layout().locks(), 0o700)?;
+        // One at a time, and not beside a commit: what a commit has just made current must not look old.
+        let Some(_lock) = Lock::take(&self.layout().template_lock(template), PATIENCE)? else {
+            let deferred = vec![format!("template {template} is being committed to or settled by another")];
+            return Ok(Settled { deferred, ..Settled::default() });
+        };
         let keep = self.kept(template, keep)?;
         Ok(self.store().settle(template, &keep)?)
     }
 
-    /// The versions that stay: the newest `keep`, the current one, and those that sessions are based on.
+    /// The versions that stay: the current one, `keep` before it, and those that sessions are based on.
     fn kept(&self, template: &TemplateName, keep: usize) -> Result<BTreeSet<VersionId>, Error> {
         let all = session::record::Records::new(self.layout()).all()?;
         if let Some((_, error)) = all.damaged.into_iter().next() {

@@ -63,9 +63,19 @@ type Done<T = ()> = Result<T, Failure>;
 
 /// Goes into the tree and executes the program; ends the process in any case.
 pub(super) fn go_in(plan: &mut Plan<'_>, pipe: BorrowedFd<'_>) -> ! {
+    let _dead_end = DeadEnd;
     let Err(failure) = way_in(plan, pipe);
     Report::Failed(failure).send(pipe);
     exit_now(125)
+}
+
+/// Where a panic unwinds, it must not unwind into a second copy of the parent.
+struct DeadEnd;
+
+impl Drop for DeadEnd {
+    fn drop(&mut self) {
+        exit_now(125);
+    }
 }
 
 fn way_in(plan: &mut Plan<'_>, pipe: BorrowedFd<'_>) -> Done<std::convert::Infallible> {
@@ -105,7 +115,31 @@ fn tree_as_root(plan: &Plan<'_>) -> Done {
     step(Step::Pivot, proc::pivot_root(c".", c"."))?;
     // The old root now lies over the new one: take it off with all that is mounted below it.
     step(Step::Pivot, mount::unmount(c".", UnmountFlags::DETACH))?;
-    step(Step::Pivot, proc::chdir(c"/"))
+    step(Step::Pivot, proc::chdir(c"/"))?;
+    if plan.no_new_privs { Ok(()) } else { step(Step::Unlock, let_setuid_and_devices_work()) }
+}
+
+/// On the host's side the tree is mounted nosuid and nodev, so that nobody there gains anything by what is in it.
+/// This mount is a copy in a namespace of our own: only what runs in the session comes by it.
+fn let_setuid_and_devices_work() -> Result<(), Errno> {
+    let attributes = libc::mount_attr {
+        attr_set: 0,
+        attr_clr: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: a path and a structure of the size that is told, which the call only reads.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            c"/".as_ptr(),
+            0,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 fn own_kernel_views(plan: &Plan<'_>) -> Done {
@@ -163,9 +197,9 @@ fn loopback_up() -> Result<(), Errno> {
         }
         request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
         let result = libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request);
-        let errno = last_errno();
+        let done = if result == 0 { Ok(()) } else { Err(last_errno()) };
         libc::close(socket);
-        if result == 0 { Ok(()) } else { Err(errno) }
+        done
     }
 }
 
@@ -322,6 +356,7 @@ fn execute(plan: &Plan<'_>, pipe: BorrowedFd<'_>) -> Done<std::convert::Infallib
     Err(failure)
 }
 
+/// Only after a failure: an errno of 0 is none.
 fn last_errno() -> Errno {
     // SAFETY: the C library's errno of this thread.
     Errno::from_raw_os_error(unsafe { *libc::__errno_location() })

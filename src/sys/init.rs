@@ -43,7 +43,7 @@ fn detach() {
 }
 
 fn reap(command: Pid, pipe: BorrowedFd<'_>) {
-    while let Ok(Some((pid, status))) = proc::waitpid(None, WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+    while let Ok(Some((pid, status))) = proc::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
         if pid != command {
             continue;
         }

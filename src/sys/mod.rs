@@ -12,6 +12,8 @@ mod child;
 mod clone;
 pub mod effect;
 pub mod enter;
+#[cfg(test)]
+mod enter_tests;
 pub mod env;
 pub mod file;
 pub mod identity;
@@ -31,6 +33,9 @@ mod report;
 pub mod signals;
 pub mod startup;
 pub mod term;
+#[cfg(test)]
+mod testing;
+mod users_of;
 mod wait;
 
 pub use cgroup::Cgroup;

@@ -1,26 +1,28 @@
 //! Ending whatever still uses a mounted tree, and finding who still has it mounted.
 //!
-//! A process uses the tree if its root, its working directory, its program or an open file lies in the tree's
-//! mount or in one below it. Mounts are told apart by their numbers: a process in another mount namespace (every
-//! command that was entered has its own) sees a copy of the tree's mount, found there by what it shows.
-//! Processes are held by pidfd and looked at again through it, so that a number that went to somebody else
-//! is never signalled.
+//! A process uses a tree if its root, its working directory, its program or an open file lies in it. That is
+//! told by mounts, not by paths, so that it holds for other mount namespaces too, where the tree has another
+//! path or none: by the number of the mount, which no other mount on the machine has, or by what the mount
+//! shows ([`Source`]). Processes are signalled through handles and looked at again after the handle was
+//! opened, so that a number that was given to another process meanwhile harms nobody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::cgroup::Cgroup;
-use super::mountinfo::{self, Mount, Source};
+use super::mountinfo::{self, Source};
+use super::privilege::raised;
+use super::users_of::{Tree, processes, short_name};
 use super::{effect, file};
 
-/// How long a process may take to die of SIGKILL.
-const DYING: Duration = Duration::from_secs(5);
+/// How long processes get to die of SIGKILL.
+const DEATH: Duration = Duration::from_secs(5);
 
 /// What became of the processes in a tree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,49 +48,138 @@ pub struct Left {
 pub struct Holder {
     /// A process in it.
     pub pid: i32,
-    /// The inode of the namespace.
-    pub namespace: u64,
+    /// The namespace, as `mnt:[NUMBER]`.
+    pub namespace: String,
     /// Where it is mounted there.
     pub point: PathBuf,
 }
 
 /// Ends every process that has its root, its working directory, its program or an open file in the tree
-/// mounted at `root`: those of the control group at once, the others by TERM and, after `grace`, KILL, all
-/// together. Nothing is mounted at `root`: only the control group is cleared.
+/// mounted at `root`: first those of the control group at once, then what else there is by SIGTERM and, after
+/// `grace` at most, SIGKILL, all of them at the same time.
+///
+/// Neither this process nor its ancestors nor process 1 are signalled. Where nothing is mounted at `root` only
+/// the control group is cleared.
 ///
 /// # Errors
 /// /proc cannot be read, or the control group refuses.
 pub fn clear(root: &Path, cgroup: Option<&Cgroup>, grace: Duration) -> io::Result<Reaped> {
     if let Some(cgroup) = cgroup {
-        cgroup.kill()?;
-        cgroup.wait_until_empty(DYING)?;
+        clear_group(cgroup)?;
     }
-    let mut reaped = Reaped::default();
-    let Some(tree) = Seen::of(root)? else { return Ok(reaped) };
-    let spared = ancestors();
-    let mut signalled = BTreeSet::new();
-    let start = Instant::now();
-    let mut pause = Duration::from_millis(1);
+    raised(|| match Tree::at(root)? {
+        Some(tree) => clear_tree(&tree, grace),
+        None => Ok(Reaped::default()),
+    })
+}
+
+fn clear_group(cgroup: &Cgroup) -> io::Result<()> {
+    if !cgroup.is_populated()? {
+        return Ok(());
+    }
+    match cgroup.kill() {
+        // Before Linux 5.14: then they are found one by one.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    }
+    cgroup.wait_until_empty(DEATH)?;
+    Ok(())
+}
+
+fn clear_tree(tree: &Tree, grace: Duration) -> io::Result<Reaped> {
+    let spared = spared()?;
+    let mut ended = HashSet::new();
+    let deadline = Instant::now() + grace + DEATH;
+    // A stopped process sees SIGTERM only when it goes on.
+    let mut signals: &[Signal] = &[Signal::TERM, Signal::CONT];
+    let mut patience = grace;
     loop {
-        let users = tree.users()?;
-        let (own, others): (Vec<User>, Vec<User>) =
-            users.into_iter().partition(|user| spared.contains(&user.pid));
-        if others.is_empty() || start.elapsed() > grace + DYING {
-            reaped.ended = signalled.len();
-            reaped.left = own.into_iter().chain(others).map(User::left).collect();
-            return Ok(reaped);
+        let victims = find(tree, &spared)?;
+        if victims.is_empty() || Instant::now() >= deadline {
+            break;
         }
-        let kill = start.elapsed() >= grace;
-        for user in others {
-            // One that was told to end gets the grace time; a new one may have been forked meanwhile.
-            if kill || !signalled.contains(&user.pid) {
-                user.signal(if kill { Signal::KILL } else { Signal::TERM })?;
-                signalled.insert(user.pid);
-            }
+        for victim in &victims {
+            signal(victim, signals)?;
+            ended.insert(victim.pid);
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
+        wait_for(victims, patience)?;
+        // Whoever is found from now on did not listen, or was born meanwhile.
+        (signals, patience) = (&[Signal::KILL], DEATH);
     }
+    let left = left_in(tree)?;
+    Ok(Reaped { ended: ended.len(), left })
+}
+
+/// A process with a handle that no other process can take over.
+struct Victim {
+    pid: Pid,
+    handle: OwnedFd,
+}
+
+fn find(tree: &Tree, spared: &HashSet<Pid>) -> io::Result<Vec<Victim>> {
+    let candidates = processes()?.into_iter().filter(|pid| !spared.contains(pid) && tree.is_used_by(*pid));
+    let opened = candidates.filter_map(|pid| {
+        let handle = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        tree.is_used_by(pid).then_some(Victim { pid, handle })
+    });
+    Ok(opened.collect())
+}
+
+/// A process that has just ended is what we want.
+fn signal(victim: &Victim, signals: &[Signal]) -> io::Result<()> {
+    effect::point("kill process")?;
+    for signal in signals {
+        match pidfd_send_signal(&victim.handle, *signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until all have ended, `patience` at most: as long as the slowest, not as the sum.
+fn wait_for(mut victims: Vec<Victim>, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    while !victims.is_empty() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        let mut fds: Vec<_> =
+            victims.iter().map(|victim| PollFd::new(&victim.handle, PollFlags::IN)).collect();
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut ended = fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>().into_iter();
+        victims.retain(|_| !ended.next().unwrap_or(false));
+    }
+    Ok(())
+}
+
+/// Who is never signalled: we, those who wait for us, and the host's first process.
+fn spared() -> io::Result<HashSet<Pid>> {
+    let mut spared = HashSet::from([Pid::INIT]);
+    let mut next = Some(rustix::process::getpid());
+    while let Some(pid) = next.filter(|pid| spared.insert(*pid)) {
+        next = parent_of(pid)?;
+    }
+    Ok(spared)
+}
+
+fn parent_of(pid: Pid) -> io::Result<Option<Pid>> {
+    let path = PathBuf::from(format!("/proc/{}/stat", pid.as_raw_pid()));
+    let text = file::read_text(&path, 4096).map_err(|error| error.source)?;
+    // The name stands in parentheses and may hold anything; the parent is the second word after it.
+    let after = text.rsplit_once(')').map_or("", |(_, after)| after);
+    Ok(after.split_whitespace().nth(1).and_then(|word| word.parse().ok()).and_then(Pid::from_raw))
+}
+
+fn left_in(tree: &Tree) -> io::Result<Vec<Left>> {
+    let own = rustix::process::getpid();
+    let users = processes()?.into_iter().filter(|pid| *pid != own && tree.is_used_by(*pid));
+    Ok(users.map(|pid| Left { pid: pid.as_raw_pid(), name: short_name(pid) }).collect())
 }
 
 /// What is mounted at `root`, for [`namespaces_holding`] after the unmount; `None` if nothing is.
@@ -96,153 +187,32 @@ pub fn clear(root: &Path, cgroup: Option<&Cgroup>, grace: Duration) -> io::Resul
 /// # Errors
 /// `root` or /proc cannot be read.
 pub fn source_of(root: &Path) -> io::Result<Option<Source>> {
-    match mountinfo::at(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => Ok(other?.map(|mount| mount.source)),
-    }
+    raised(|| Ok(mountinfo::at(root)?.map(|mount| mount.source)))
 }
 
 /// The mount namespaces in which `source` is mounted, each once.
 ///
+/// A namespace without a process (held by a file only) is not seen, nor a mount that is detached and still in
+/// use: [`clear`] ends the users of those.
+///
 /// # Errors
 /// /proc cannot be read.
 pub fn namespaces_holding(source: &Source) -> io::Result<Vec<Holder>> {
-    let mut seen = BTreeSet::new();
-    let mut holders = Vec::new();
-    for pid in processes()? {
-        let Some(namespace) = namespace(pid) else { continue };
-        if !seen.insert(namespace) {
-            continue;
-        }
-        // It may have ended since.
-        let Ok(mounts) = mountinfo::of(pid) else { continue };
-        if let Some(mount) = mounts.into_iter().find(|mount| &mount.source == source) {
-            holders.push(Holder { pid: pid.as_raw_pid(), namespace, point: mount.point });
-        }
-    }
-    Ok(holders)
-}
-
-/// A tree as the processes see it.
-struct Seen {
-    source: Source,
-    ours: BTreeSet<u64>,
-    namespace: Option<u64>,
-}
-
-/// A process in the tree.
-struct User {
-    pid: i32,
-    handle: OwnedFd,
-}
-
-impl Seen {
-    fn of(root: &Path) -> io::Result<Option<Self>> {
-        let Some(source) = source_of(root)? else { return Ok(None) };
-        let mounts = mountinfo::own().map_err(|error| error.source)?;
-        let ours = family(&mounts, |mount| mount.point == root && mount.source == source);
-        Ok(Some(Self { source, ours, namespace: namespace_of("/proc/thread-self/ns/mnt") }))
-    }
-
-    fn users(&self) -> io::Result<Vec<User>> {
-        let mut elsewhere: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
-        let mut users = Vec::new();
+    raised(|| {
+        let mut seen = HashSet::new();
+        let mut holders = Vec::new();
         for pid in processes()? {
-            let Some(namespace) = namespace(pid) else { continue };
-            let mounts = if Some(namespace) == self.namespace {
-                &self.ours
-            } else {
-                elsewhere.entry(namespace).or_insert_with(|| self.copies(pid))
-            };
-            if mounts.is_empty() || !uses(pid, mounts) {
-                continue;
-            }
-            // Looked at again once it is held: the number may have changed hands.
-            if let Ok(handle) = pidfd_open(pid, PidfdFlags::empty())
-                && uses(pid, mounts)
-            {
-                users.push(User { pid: pid.as_raw_pid(), handle });
+            let path = PathBuf::from(format!("/proc/{}/ns/mnt", pid.as_raw_pid()));
+            // One that has ended meanwhile holds nothing.
+            let Ok(Some(namespace)) = file::read_link_if_there(&path) else { continue };
+            let Ok(mounts) = mountinfo::of(pid) else { continue };
+            let found = mounts.into_iter().find(|mount| mount.source == *source);
+            // A process with another root sees only a part: the namespace is done with when one has it.
+            let namespace = namespace.to_string_lossy().into_owned();
+            if let Some(mount) = found.filter(|_| seen.insert(namespace.clone())) {
+                holders.push(Holder { pid: pid.as_raw_pid(), namespace, point: mount.point });
             }
         }
-        Ok(users)
-    }
-
-    /// The copies of the tree's mounts in the namespace of a process.
-    fn copies(&self, pid: Pid) -> BTreeSet<u64> {
-        let mounts = mountinfo::of(pid).unwrap_or_default();
-        family(&mounts, |mount| mount.source == self.source)
-    }
-}
-
-impl User {
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        effect::point("signal")?;
-        match pidfd_send_signal(&self.handle, signal) {
-            Err(rustix::io::Errno::SRCH) => Ok(()),
-            other => Ok(other?),
-        }
-    }
-
-    fn left(self) -> Left {
-        let name =
-            file::read_text(&PathBuf::from(format!("/proc/{}/comm", self.pid)), 256).unwrap_or_default();
-        Left { pid: self.pid, name: name.trim().to_owned() }
-    }
-}
-
-/// The mounts that `is_root` picks, and all that are mounted on them.
-fn family(mounts: &[Mount], is_root: impl Fn(&Mount) -> bool) -> BTreeSet<u64> {
-    let mut family: BTreeSet<u64> =
-        mounts.iter().filter(|mount| is_root(mount)).map(|mount| mount.id).collect();
-    loop {
-        let before = family.len();
-        let children: Vec<u64> =
-            mounts.iter().filter(|mount| family.contains(&mount.parent)).map(|mount| mount.id).collect();
-        family.extend(children);
-        if family.len() == before {
-            return family;
-        }
-    }
-}
-
-/// Whether a process has its root, working directory, program or an open file on one of these mounts.
-fn uses(pid: Pid, mounts: &BTreeSet<u64>) -> bool {
-    let base = format!("/proc/{}", pid.as_raw_pid());
-    let on = |link: &str| mount_of(link).is_some_and(|id| mounts.contains(&id));
-    if ["root", "cwd", "exe"].iter().any(|link| on(&format!("{base}/{link}"))) {
-        return true;
-    }
-    let open = file::list(&PathBuf::from(format!("{base}/fd"))).unwrap_or_default();
-    open.iter().any(|fd| on(&format!("{base}/fd/{fd}")))
-}
-
-fn mount_of(link: &str) -> Option<u64> {
-    let stat = rustix::fs::statx(CWD, link, AtFlags::NO_AUTOMOUNT, StatxFlags::MNT_ID).ok()?;
-    Some(stat.stx_mnt_id)
-}
-
-fn processes() -> io::Result<Vec<Pid>> {
-    let names = file::list(Path::new("/proc")).map_err(|error| error.source)?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).filter_map(Pid::from_raw).collect())
-}
-
-fn namespace(pid: Pid) -> Option<u64> {
-    namespace_of(&format!("/proc/{}/ns/mnt", pid.as_raw_pid()))
-}
-
-fn namespace_of(link: &str) -> Option<u64> {
-    rustix::fs::statx(CWD, link, AtFlags::empty(), StatxFlags::INO).ok().map(|stat| stat.stx_ino)
-}
-
-/// This process and those above it, and the first of all.
-fn ancestors() -> BTreeSet<i32> {
-    let mut found = BTreeSet::from([1]);
-    let mut pid = i32::try_from(std::process::id()).unwrap_or(1);
-    while pid > 0 && found.insert(pid) {
-        let stat = file::read_text(&PathBuf::from(format!("/proc/{pid}/stat")), 4096).unwrap_or_default();
-        // `pid (name) state ppid`: the name may hold anything, blanks and brackets too.
-        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
-        pid = parent.unwrap_or(0);
-    }
-    found
+        Ok(holders)
+    })
 }

@@ -15,6 +15,7 @@ pub(super) enum Step {
     Propagation,
     Tree,
     Pivot,
+    Unlock,
     Proc,
     Loopback,
     Hostname,
@@ -32,10 +33,11 @@ pub(super) enum Step {
     Exec,
 }
 
-const STEPS: [(Step, &str); 18] = [
+const STEPS: [(Step, &str); 19] = [
     (Step::Propagation, "make the mounts of the command private"),
     (Step::Tree, "find the mounted tree again"),
     (Step::Pivot, "make the tree the root"),
+    (Step::Unlock, "let setuid bits and devices work in the tree"),
     (Step::Proc, "mount a new /proc"),
     (Step::Loopback, "start the loopback network"),
     (Step::Hostname, "set the host name"),

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::store::Layout;
 use crate::sys::file::{self, at};
+use crate::sys::privilege;
 
 use super::load::Error;
 
@@ -23,7 +24,7 @@ const OTHER_WRITE: u32 = 0o002;
 /// Every access to a file of the configuration is made in here, and no parsing: the one place that needs
 /// privilege if the administrator made a file readable to root only.
 fn reading<T>(access: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    access()
+    privilege::raised(access)
 }
 
 /// A directory of the configuration that is to be trusted.

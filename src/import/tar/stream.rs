@@ -130,15 +130,17 @@ impl Stream {
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
+        // Decoders take an empty buffer for a full one, or for their end.
+        while !buffer.is_empty() {
             let read = match &mut self.codec {
                 None => return Ok(0),
                 Some(codec) => codec.read(buffer)?,
             };
-            if read > 0 || buffer.is_empty() || !self.next_stream()? {
+            if read > 0 || !self.next_stream()? {
                 return Ok(read);
             }
         }
+        Ok(0)
     }
 }
 

@@ -1,0 +1,123 @@
+//! Which processes use a mounted tree, as /proc tells.
+
+use std::ffi::CString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, StatxFlags};
+use rustix::process::Pid;
+
+use super::file;
+use super::mountinfo::{self, Source};
+
+const LARGEST: u64 = 64 << 10;
+
+/// A mounted tree.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// What it shows.
+    source: Source,
+    /// Its device, if no other mount on this host shows any part of it.
+    device: Option<u64>,
+    /// The numbers of its mount and of those below it.
+    mounts: Vec<u64>,
+}
+
+impl Tree {
+    /// The tree mounted at `root`; `None` if nothing is.
+    pub(super) fn at(root: &Path) -> io::Result<Option<Self>> {
+        let top = match mountinfo::at(root) {
+            Ok(Some(top)) => top,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let all = mountinfo::own().map_err(|error| error.source)?;
+        let (below, beside): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|mount| mount.point.starts_with(&top.point));
+        let alone = top.source.root == Path::new("/")
+            && beside.iter().all(|mount| mount.source.device != top.source.device);
+        let device = if alone { Some(rustix::fs::lstat(root)?.st_dev) } else { None };
+        Ok(Some(Self { source: top.source, device, mounts: below.iter().map(|mount| mount.id).collect() }))
+    }
+
+    /// Whether a process has its root, directory, program or a file in the tree. One that has ended has not.
+    pub(super) fn is_used_by(&self, pid: Pid) -> bool {
+        let process = format!("/proc/{}", pid.as_raw_pid());
+        let mut look = Look { tree: self, pid, mounts: None };
+        // Threads may have roots, directories and files of their own; a leader that has ended has none.
+        let tasks = names(&format!("{process}/task"));
+        look.is_inside(&format!("{process}/exe"))
+            || tasks.iter().any(|task| {
+                let task = format!("{process}/task/{task}");
+                look.is_inside(&format!("{task}/root"))
+                    || look.is_inside(&format!("{task}/cwd"))
+                    || names(&format!("{task}/fd"))
+                        .iter()
+                        .any(|fd| look.is_inside(&format!("{task}/fd/{fd}")))
+            })
+    }
+}
+
+/// A look at one process; its mounts are read only if they are needed.
+struct Look<'a> {
+    tree: &'a Tree,
+    pid: Pid,
+    mounts: Option<Vec<u64>>,
+}
+
+impl Look<'_> {
+    /// Whether a link of /proc leads into the tree.
+    fn is_inside(&mut self, link: &str) -> bool {
+        // Sockets, pipes and the like hang on mounts of the kernel's own, which are never the tree's.
+        let wanted = StatxFlags::MNT_ID | StatxFlags::TYPE;
+        let Ok(stat) = rustix::fs::statx(CWD, link, AtFlags::NO_AUTOMOUNT, wanted) else { return false };
+        if self.tree.mounts.contains(&stat.stx_mnt_id) {
+            return true;
+        }
+        let device = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        match self.tree.device {
+            Some(of_tree) => device == of_tree,
+            None => self.copies().contains(&stat.stx_mnt_id),
+        }
+    }
+
+    /// The numbers of the mounts in the process's namespace that show the same as the tree's.
+    fn copies(&mut self) -> &[u64] {
+        let (pid, source) = (self.pid, &self.tree.source);
+        self.mounts.get_or_insert_with(|| {
+            let mounts = mountinfo::of(pid).unwrap_or_default();
+            mounts.into_iter().filter(|mount| mount.source == *source).map(|mount| mount.id).collect()
+        })
+    }
+}
+
+/// All processes there are.
+pub(super) fn processes() -> io::Result<Vec<Pid>> {
+    let numbers = list("/proc")?;
+    Ok(numbers.iter().filter_map(|name| name.parse().ok()).filter_map(Pid::from_raw).collect())
+}
+
+/// A process's short name, empty if it has ended.
+pub(super) fn short_name(pid: Pid) -> String {
+    let path = PathBuf::from(format!("/proc/{}/comm", pid.as_raw_pid()));
+    file::read_text(&path, LARGEST).map(|name| name.trim_end().to_owned()).unwrap_or_default()
+}
+
+/// The numbers in a directory of a process that may have ended.
+fn names(dir: &str) -> Vec<String> {
+    list(dir).unwrap_or_default()
+}
+
+fn list(dir: &str) -> io::Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(dir, flags, Mode::empty())?;
+    let mut found = Vec::new();
+    for entry in Dir::new(opened)? {
+        let name = CString::from(entry?.file_name());
+        if let Some(name) = name.to_str().ok().filter(|name| name.starts_with(|c: char| c.is_ascii_digit())) {
+            found.push(name.to_owned());
+        }
+    }
+    Ok(found)
+}
