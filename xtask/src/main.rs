@@ -4,6 +4,7 @@
 //! a step says that it calls `sudo apt-get`.
 
 mod debian;
+mod demo;
 mod program;
 mod test;
 mod vm;
@@ -25,6 +26,7 @@ enum Command {
     #[command(subcommand)]
     Vm(vm::cli::Command),
     Test(test::Args),
+    Demo(demo::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let result = program::catch_signals().and_then(|()| match cli.command {
         Command::Vm(command) => vm::cli::run(command),
         Command::Test(args) => test::run(&args),
+        Command::Demo(args) => demo::run(&args),
     });
     match result {
         Ok(status) => ExitCode::from(status),
