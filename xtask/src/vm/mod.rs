@@ -17,7 +17,7 @@ mod qemu;
 mod qemu_kernel;
 mod rundir;
 mod shell;
-mod test;
+pub mod test;
 mod uml;
 mod uml_kernel;
 

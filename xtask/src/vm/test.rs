@@ -16,7 +16,7 @@ use crate::program::{self, step};
 /// What the guest does; the words between @ are filled in.
 const SCRIPT: &str = include_str!("../../vm/test.sh");
 /// The tests that need a pool, by the word in their name.
-const SELECT: &str = "test(/zfs_/)";
+pub const SELECT: &str = "test(/zfs_/)";
 
 /// Runs the tests and gives nextest's status.
 ///
