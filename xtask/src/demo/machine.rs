@@ -59,7 +59,7 @@ pub fn run(machine: Machine) -> Result<u8> {
 }
 
 /// The tree and the package.
-fn tree() -> Layer {
+pub fn tree() -> Layer {
     Layer::new("demo", &[SUITE, PACKAGE], |work| {
         debian::ensure_packages(&["mmdebstrap"])?;
         let source = Source {
