@@ -20,7 +20,7 @@ use super::memory::Upper;
 use super::overlay::{self, Layers};
 use super::{DirStore, failed, gone, place, session};
 use crate::store::{Error, MountOptions, Result, SessionId, Tree};
-use crate::sys::effect;
+use crate::sys::{effect, mountinfo};
 
 pub(super) fn mount(store: &DirStore, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
     match tree {
@@ -98,10 +98,13 @@ fn undo_unless_ok(at: &Path, result: rustix::io::Result<()>) -> io::Result<()> {
     })
 }
 
-/// Whether the directory `upper` is the upper one of an overlay, as far as our mount namespace shows.
-pub(super) fn is_upper(upper: &Path) -> Result<bool> {
-    let option = [b"upperdir=", upper.as_os_str().as_bytes()].concat();
-    let is_ours = |options: &[u8]| options.split(|byte| *byte == b',').any(|word| unescape(word) == option);
+/// Whether one of the directories is the upper one of an overlay, as far as our mount namespace shows.
+pub(super) fn is_upper(uppers: &[&Path]) -> Result<bool> {
+    let is_one = |word: Vec<u8>| {
+        let upper = word.strip_prefix(b"upperdir=".as_slice());
+        upper.is_some_and(|upper| uppers.iter().any(|ours| ours.as_os_str().as_bytes() == upper))
+    };
+    let is_ours = |options: &[u8]| options.split(|byte| *byte == b',').any(|word| is_one(unescape(word)));
     Ok(mounts()?.iter().any(|mount| is_ours(&mount.options)))
 }
 
@@ -134,7 +137,7 @@ struct MountLine {
 
 fn mounts() -> Result<Vec<MountLine>> {
     let path = Path::new("/proc/self/mountinfo");
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(mountinfo::USUAL);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())
         .map_err(io::Error::from)

@@ -114,8 +114,9 @@ pub(super) fn drop(store: &DirStore, session: &SessionId) -> Result<Outcome> {
     match claim::hold_patiently(&path, PATIENCE)? {
         Hold::Absent => Ok(Outcome::Unchanged),
         Hold::Taken => busy("somebody makes or drops it just now"),
-        Hold::Held(_) if mount::is_upper(&path.join(UPPER))? => busy("it is mounted"),
-        Hold::Held(_) if mount::is_upper(&memory::upper_of(&path))? => busy("it is mounted"),
+        Hold::Held(_) if mount::is_upper(&[&path.join(UPPER), &memory::upper_of(&path)])? => {
+            busy("it is mounted")
+        }
         Hold::Held(dir) => {
             memory::clear(&path)?;
             trash::discard(store, &path, dir).map(|()| Outcome::Changed)

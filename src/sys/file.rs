@@ -95,7 +95,15 @@ pub fn replace(path: &Path, text: &str) -> Result<()> {
 pub fn replace_volatile(path: &Path, text: &str) -> Result<()> {
     let temp = temp_beside(path);
     write_temp(&temp, text, false)?;
-    rename(&temp, path)
+    // A rename over a file makes ext4 write the new one to the disk at once; an exchange leaves both in memory,
+    // where most of them end.
+    match at("exchange", path, effect::point("rename").and_then(|()| exchange(&temp, path))) {
+        Ok(()) => remove(&temp),
+        Err(error) if matches!(error.errno(), libc::ENOENT | libc::EINVAL | libc::ENOSYS) => {
+            rename(&temp, path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes `link` a symlink to `target`, replacing a former one at once and durably.
@@ -225,6 +233,11 @@ pub fn is_temp(name: &str) -> bool {
     name.starts_with(".tmp-")
 }
 
+fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
 fn temp_beside(path: &Path) -> PathBuf {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
     path.with_file_name(format!(".tmp-{name}-{}", std::process::id()))
@@ -264,5 +277,28 @@ fn absent_is_none<T>(result: Result<T>) -> Result<Option<T>> {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volatile_file_is_made_and_replaced_and_nothing_lies_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        for text in ["one", "two"] {
+            replace_volatile(&path, text).unwrap();
+            assert_eq!(read_text(&path, 10).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_volatile_file_is_not_made_where_there_is_no_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = replace_volatile(&dir.path().join("none/record"), "text").unwrap_err();
+        assert!(error.is_not_found(), "{error}");
     }
 }

@@ -11,6 +11,8 @@ use rustix::fs::{Mode, OFlags};
 use super::file;
 
 const LARGEST: u64 = 64 << 20;
+/// Holds the table of most machines, so that it is read at once: each read makes the kernel walk it anew.
+pub const USUAL: usize = 32 << 10;
 
 /// What a mount shows: a device, and which directory of its file system.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,7 +72,7 @@ fn mount_id_if_root(path: &Path) -> io::Result<Option<u64>> {
 
 /// Not as strict text: a user who may mount could otherwise stop us with a mount point that is not UTF-8.
 fn read(path: &Path) -> file::Result<Vec<Mount>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(USUAL);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
     let read = opened.and_then(|fd| File::from(fd).take(LARGEST).read_to_end(&mut bytes));

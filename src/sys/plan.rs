@@ -11,7 +11,7 @@ use rustix::fs::{Gid, Uid};
 use super::child::{Candidate, Choice, Plan};
 use super::enter::{Directory, EnterError, Entry, Program, setup};
 use super::env::{USER_PATH, Variable};
-use super::mountinfo;
+use super::mount;
 use super::pointers::{Pointers, c_string};
 use super::privilege::raised;
 
@@ -44,10 +44,10 @@ pub(super) fn plan<'a>(entry: &'a Entry<'_>) -> Result<Plan<'a>, EnterError> {
 
 /// Device and inode of the tree's top, which must be a mount point.
 fn identify(root: &Path) -> io::Result<(u64, u64)> {
-    if mountinfo::at(root)?.is_none() {
+    let stat = rustix::fs::lstat(root)?;
+    if !mount::is_mount_root(root).map_err(|error| error.source)? {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    let stat = rustix::fs::lstat(root)?;
     Ok((stat.st_dev, stat.st_ino))
 }
 

@@ -116,7 +116,7 @@ fn place(root: &Path) -> io::Result<Option<(u64, PathBuf)>> {
 
 fn read_table(path: &Path) -> io::Result<Vec<u8>> {
     let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut text = Vec::new();
+    let mut text = Vec::with_capacity(crate::sys::mountinfo::USUAL);
     File::from(fd).read_to_end(&mut text)?;
     Ok(text)
 }
