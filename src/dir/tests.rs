@@ -1,6 +1,6 @@
 //! What only this store does; the contract has its own suite (`tests/store_contract.rs`).
 
-#![expect(clippy::disallowed_methods, reason = "tests look at the store from outside")]
+#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "tests look at the store from outside")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -493,4 +493,21 @@ fn dir_whoever_holds_the_templates_lock_may_call_everything() {
     assert_eq!(home.settle(&[]).dropped, [version("v1")]);
     home.prepare("v3");
     assert_eq!(home.store.draft_drop(&home.sid, &version("v3")).unwrap(), Outcome::Changed);
+}
+
+#[test]
+fn dir_a_clone_costs_a_few_system_calls() {
+    const ROUNDS: u32 = 300;
+    // In memory: what counts is what we ask for, not how long a busy disk takes to make a directory.
+    let home = Home::at(tempfile::tempdir_in("/dev/shm").unwrap(), Path::new(""));
+    home.commit("v1", None);
+    let begun = Instant::now();
+    for round in 0..ROUNDS {
+        home.begin(&format!("s{round}"), "v1").unwrap();
+    }
+    let each = begun.elapsed() / ROUNDS;
+    println!("{each:?} each");
+    assert!(each < Duration::from_millis(1), "{each:?}");
+    let (_, effects) = effect::run(Plan { at: 0, mode: Mode::Crash }, || home.begin("last", "v1"));
+    assert_eq!(effects, ["mkdir", "symlink", "mkdir", "mkdir", "rename"]);
 }
