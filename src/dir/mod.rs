@@ -41,6 +41,7 @@
 mod claim;
 mod commit;
 mod draft;
+mod memory;
 mod mount;
 mod overlay;
 mod place;
