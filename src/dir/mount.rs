@@ -16,6 +16,7 @@ use rustix::mount::{
     mount_remount, move_mount, open_tree, unmount,
 };
 
+use super::memory::Upper;
 use super::overlay::{self, Layers};
 use super::{DirStore, failed, gone, place, session};
 use crate::store::{Error, MountOptions, Result, SessionId, Tree};
@@ -38,11 +39,17 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
     let Some((template, version)) = session::ready_base(store, session)? else {
         return Err(gone("mount", &path));
     };
+    let on_disk = path.join("upper");
+    let in_memory = options.memory.map(|memory| Upper::make(&path, &on_disk, memory)).transpose()?;
+    let (upper, work) = match &in_memory {
+        Some(memory) => (memory.upper(), memory.work()),
+        None => (on_disk, path.join("work")),
+    };
     let mut last: Option<Error> = None;
     // The version may be renamed between our look and the kernel's: out of drafts/, aside, or back.
     for _ in 0..10 {
         let Some(lower) = place::lower(store, &template, &version)? else { break };
-        let layers = Layers { lower: &lower, upper: &path.join("upper"), work: &path.join("work") };
+        let layers = Layers { lower: &lower, upper: &upper, work: &work };
         let mounted = effect::point("mount")
             .and_then(|()| overlay::mount(&layers, at, options))
             .and_then(|()| make_private(at));

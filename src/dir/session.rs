@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{Mode, OFlags};
 
 use super::claim::{self, Hold, Made};
-use super::{DirStore, failed, gone, mount, place, trash};
+use super::{DirStore, failed, gone, memory, mount, place, trash};
 use crate::store::{Error, ErrorKind, Outcome, Result, SessionId, SessionTree, TemplateName, VersionId};
 use crate::sys::{effect, file, tree};
 
@@ -115,7 +115,11 @@ pub(super) fn drop(store: &DirStore, session: &SessionId) -> Result<Outcome> {
         Hold::Absent => Ok(Outcome::Unchanged),
         Hold::Taken => busy("somebody makes or drops it just now"),
         Hold::Held(_) if mount::is_upper(&path.join(UPPER))? => busy("it is mounted"),
-        Hold::Held(dir) => trash::discard(store, &path, dir).map(|()| Outcome::Changed),
+        Hold::Held(_) if mount::is_upper(&memory::upper_of(&path))? => busy("it is mounted"),
+        Hold::Held(dir) => {
+            memory::clear(&path)?;
+            trash::discard(store, &path, dir).map(|()| Outcome::Changed)
+        }
     }
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::record::{Kind, Record};
 use super::setup::{self, SetupInfo};
 use super::{Error, Sessions};
-use crate::store::MountOptions;
+use crate::store::{Memory, MountOptions};
 use crate::sys::cgroup::Cgroup;
+use crate::sys::file;
 use crate::sys::mount::{self, How};
 use crate::sys::mountinfo::Source;
-use crate::sys::{file, reap};
-use crate::template::Profile;
+use crate::sys::reap::{self, Reaped};
+use crate::template::{Overlay, Profile};
 
 /// What left-over processes get between TERM and KILL.
 const GRACE: Duration = Duration::from_millis(500);
@@ -26,7 +27,12 @@ impl Sessions<'_> {
         file::make_dir(&at, 0o755)?;
         // On the host's side setuid bits and devices are inert: a user who finds the mount in /run gains
         // nothing by what a session's root left there. A command gets its own mount without them.
-        let options = MountOptions { nosuid: true, nodev: true, volatile: Self::is_volatile(record) };
+        let options = MountOptions {
+            nosuid: true,
+            nodev: true,
+            volatile: Self::is_volatile(record),
+            memory: memory(record),
+        };
         self.store().mount(&record.tree(), &at, options)?;
         let mode = if record.kind == Kind::Source { setup::Mode::Source } else { setup::Mode::Session };
         let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
@@ -55,7 +61,9 @@ impl Sessions<'_> {
     pub(crate) fn quiesce(&self, record: &Record) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
         let cgroup = self.cgroup(record)?;
-        self.clear(record, cgroup.as_ref())?;
+        if let Some(left) = self.clear(record, cgroup.as_ref())?.left.into_iter().next() {
+            return Err(Error::CalledFromInside { id: record.id.clone(), pid: left.pid, name: left.name });
+        }
         let source = reap::source_of(&at).map_err(|error| Error::sys("look at", at.display(), error))?;
         setup::undo_source(&at)?;
         mount::sync_filesystem(&at)?;
@@ -84,12 +92,12 @@ impl Sessions<'_> {
         }
     }
 
-    fn clear(&self, record: &Record, cgroup: Option<&Cgroup>) -> Result<(), Error> {
+    fn clear(&self, record: &Record, cgroup: Option<&Cgroup>) -> Result<Reaped, Error> {
         let at = self.layout().mount(&record.id);
         let reaped = reap::clear(&at, cgroup, GRACE)
             .map_err(|error| Error::sys("end the processes of", &record.id, error))?;
         tracing::debug!(session = %record.id, ?reaped, "processes ended");
-        Ok(())
+        Ok(reaped)
     }
 
     fn unmount(&self, record: &Record, how: How) -> Result<(), Error> {
@@ -118,5 +126,12 @@ impl Sessions<'_> {
             format!("{}@{inode}", record.id)
         };
         Cgroup::make(&name).map_err(|error| Error::sys("make the cgroup of", &record.id, error))
+    }
+}
+
+fn memory(record: &Record) -> Option<Memory> {
+    match record.setup.overlay {
+        Overlay::Disk => None,
+        Overlay::Tmpfs { size } => Some(Memory { limit: size.map(|size| size.bytes()) }),
     }
 }

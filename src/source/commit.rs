@@ -87,7 +87,7 @@ impl Sources<'_> {
                 .rev()
                 .map(|version| version.id)
                 .filter(|id| complete.contains(id))
-                .take(keep),
+                .take(keep.saturating_add(1)),
         );
         kept.extend(self.store().current(template)?);
         Ok(kept)
@@ -95,8 +95,8 @@ impl Sources<'_> {
 
     fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {
         let template = &record.template;
-        let size = self.store().used(&record.tree())?;
         self.sessions.quiesce(record)?;
+        let size = self.store().used(&record.tree())?;
         let parent = match &record.base {
             Some(base) => Version::load(self.layout(), template, base)?,
             None => None,

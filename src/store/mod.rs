@@ -110,6 +110,16 @@ pub struct MountOptions {
     pub nodev: bool,
     /// The tree need not survive a power cut: no write-back at unmount where the store can leave it out.
     pub volatile: bool,
+    /// What is written to the tree stays in memory and goes with the mount; a store whose sessions are clones
+    /// on disk has no use for it.
+    pub memory: Option<Memory>,
+}
+
+/// Memory for what a session writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// At most so many bytes, else half of what the host has.
+    pub limit: Option<u64>,
 }
 
 /// Room in the store, in bytes.

@@ -198,6 +198,7 @@ fn forbid_dumps() -> Result<(), Error> {
 }
 
 /// The limits that a caller could use to break off work of ours half-way, with what we want instead.
+/// What is enough is left alone: root without `CAP_SYS_RESOURCE` (in a container) may not raise a hard limit.
 /// Only the core size is lowered, and only its soft limit: so everything can be given back without privilege.
 const LIMITS: [(Resource, Want); 11] = [
     (Resource::Core, Want::Nothing),
@@ -207,7 +208,7 @@ const LIMITS: [(Resource, Want); 11] = [
     (Resource::Data, Want::Everything),
     (Resource::Stack, Want::AtLeast(8 << 20)),
     (Resource::Nofile, Want::AtLeast(4096)),
-    (Resource::Nproc, Want::Everything),
+    (Resource::Nproc, Want::AtLeast(1024)),
     (Resource::Memlock, Want::AtLeast(8 << 20)),
     (Resource::Rttime, Want::Everything),
     (Resource::Sigpending, Want::AtLeast(4096)),

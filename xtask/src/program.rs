@@ -102,7 +102,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Waits for a child; on a signal to us the child gets SIGTERM and is waited for.
-fn wait(mut child: Child) -> Result<ExitStatus> {
+pub fn wait(mut child: Child) -> Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {
             check_interrupt()?;
@@ -120,7 +120,11 @@ fn wait(mut child: Child) -> Result<ExitStatus> {
 fn describe(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or(OsStr::new("?"));
     let first = command.get_args().next().unwrap_or_default();
-    [program, first].map(|word| String::from_utf8_lossy(word.as_bytes()).into_owned()).join(" ").trim_end().to_owned()
+    [program, first]
+        .map(|word| String::from_utf8_lossy(word.as_bytes()).into_owned())
+        .join(" ")
+        .trim_end()
+        .to_owned()
 }
 
 fn tail_of(log: &Path) -> String {
@@ -155,9 +159,10 @@ mod tests {
     fn a_failing_program_shows_the_tail_of_its_log() {
         let dir = std::env::temp_dir().join(format!("xtask-program-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
-        let error = logged(Command::new("sh").args(["-c", "seq 100; echo why it failed; exit 3"]), &dir.join("log"))
-            .unwrap_err()
-            .to_string();
+        let error =
+            logged(Command::new("sh").args(["-c", "seq 100; echo why it failed; exit 3"]), &dir.join("log"))
+                .unwrap_err()
+                .to_string();
         fs::remove_dir_all(&dir).unwrap();
         assert!(error.contains("why it failed") && error.contains("exit status: 3"), "{error}");
         assert!(!error.contains("\n50\n"), "only the tail: {error}");
@@ -165,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_failing_program_shows_what_it_said_on_stderr() {
-        let error = output(Command::new("sh").args(["-c", "echo because >&2; exit 1"])).unwrap_err().to_string();
+        let error =
+            output(Command::new("sh").args(["-c", "echo because >&2; exit 1"])).unwrap_err().to_string();
         assert!(error.contains("because"), "{error}");
     }
 

@@ -12,7 +12,7 @@ link /scratch/unpacked/target '@TARGET@'
 cat >/scratch/nextest.toml <<'END'
 [profile.vm]
 fail-fast = false
-status-level = "all"
+status-level = "pass"
 final-status-level = "fail"
 slow-timeout = { period = "60s", terminate-after = 5 }
 junit = { path = "/results/junit.xml" }

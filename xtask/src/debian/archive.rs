@@ -92,7 +92,9 @@ impl Archive {
         let done = program::output(
             self.apt("apt-get").args(["download", &format!("{package}={version}")]).current_dir(&part),
         )
-        .and_then(|_| find_deb(&part, &stem)?.with_context(|| format!("apt-get download gave no {stem}*.deb")))
+        .and_then(|_| {
+            find_deb(&part, &stem)?.with_context(|| format!("apt-get download gave no {stem}*.deb"))
+        })
         .and_then(|file| {
             let to = into.join(file.file_name().unwrap_or_default());
             Ok(fs::rename(&file, &to).map(|()| to)?)

@@ -21,7 +21,11 @@ const DEV: &str = "libzfslinux-dev";
 /// # Errors
 /// When the host's release or mirror has no such package.
 pub fn provide() -> Result<Vec<(&'static str, OsString)>> {
-    if Command::new("pkg-config").args(["--exists", "libzfs_core"]).status().is_ok_and(|status| status.success()) {
+    if Command::new("pkg-config")
+        .args(["--exists", "libzfs_core"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         return Ok(Vec::new());
     }
     super::ensure_packages(&["pkg-config"])?;
@@ -62,13 +66,16 @@ fn unpack(dir: &Path, root: &Path) -> Result<()> {
         fs::remove_dir_all(&new)?;
     }
     // The -dev package depends on the libraries by the names that they have in this release.
-    let libraries = archive.depends(DEV)?.into_iter().filter(|name| name.starts_with("lib") && name.ends_with("linux"));
+    let libraries =
+        archive.depends(DEV)?.into_iter().filter(|name| name.starts_with("lib") && name.ends_with("linux"));
     for package in std::iter::once(DEV.to_owned()).chain(libraries) {
         let version = archive.newest(&package, &suite)?;
         archive::unpack(&archive.download(&package, &version, &dir.join("debs"))?, &new)?;
     }
     relocate(&new, &new, root)?;
-    for file in pkg_config_dirs(&new)?.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten()) {
+    for file in
+        pkg_config_dirs(&new)?.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().flatten())
+    {
         let text = fs::read_to_string(file.path())?;
         fs::write(file.path(), relocated_pc(&text, root, &new))?;
     }
@@ -82,12 +89,12 @@ fn relocate(dir: &Path, tree: &Path, root: &Path) -> Result<()> {
         let kind = path.symlink_metadata()?.file_type();
         if kind.is_dir() {
             relocate(&path, tree, root)?;
-        } else if kind.is_symlink() {
-            if let Ok(inside) = fs::read_link(&path)?.strip_prefix("/") {
-                fs::remove_file(&path)?;
-                if tree.join(inside).symlink_metadata().is_ok() {
-                    std::os::unix::fs::symlink(root.join(inside), &path)?;
-                }
+        } else if kind.is_symlink()
+            && let Ok(inside) = fs::read_link(&path)?.strip_prefix("/")
+        {
+            fs::remove_file(&path)?;
+            if tree.join(inside).symlink_metadata().is_ok() {
+                std::os::unix::fs::symlink(root.join(inside), &path)?;
             }
         }
     }
@@ -113,11 +120,15 @@ fn relocated_pc(text: &str, root: &Path, tree: &Path) -> String {
 }
 
 fn environment(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
-    let libraries: Vec<PathBuf> =
-        pkg_config_dirs(root)?.iter().filter_map(|dir| dir.parent()).flat_map(|dir| {
+    let libraries: Vec<PathBuf> = pkg_config_dirs(root)?
+        .iter()
+        .filter_map(|dir| dir.parent())
+        .flat_map(|dir| {
             let multiarch = dir.file_name().unwrap_or_default();
             [dir.to_owned(), root.join("lib").join(multiarch)]
-        }).filter(|dir| dir.is_dir()).collect();
+        })
+        .filter(|dir| dir.is_dir())
+        .collect();
     Ok(vec![
         ("PKG_CONFIG_PATH", joined("PKG_CONFIG_PATH", pkg_config_dirs(root)?)?),
         ("LD_LIBRARY_PATH", joined("LD_LIBRARY_PATH", libraries)?),
@@ -127,7 +138,8 @@ fn environment(root: &Path) -> Result<Vec<(&'static str, OsString)>> {
 /// Our directories before those of the environment.
 fn joined(variable: &str, ours: Vec<PathBuf>) -> Result<OsString> {
     let theirs = std::env::var_os(variable).unwrap_or_default();
-    let theirs: Vec<PathBuf> = std::env::split_paths(&theirs).filter(|dir| !dir.as_os_str().is_empty()).collect();
+    let theirs: Vec<PathBuf> =
+        std::env::split_paths(&theirs).filter(|dir| !dir.as_os_str().is_empty()).collect();
     Ok(std::env::join_paths(ours.into_iter().chain(theirs))?)
 }
 

@@ -54,7 +54,8 @@ fn privileged(name: &str) -> Result<Command> {
     let mut command = if is_root() {
         program::command("env")
     } else {
-        let sudo = program::which("sudo").with_context(|| format!("{name} needs root, and there is no sudo"))?;
+        let sudo =
+            program::which("sudo").with_context(|| format!("{name} needs root, and there is no sudo"))?;
         let mut command = Command::new(sudo);
         command.arg("env");
         command
@@ -87,7 +88,12 @@ pub fn keyring(release: &str) -> Result<PathBuf> {
     if has(&format!("debian-archive-{release}-stable")).is_none() {
         step(format!("installing on the host: debian-archive-keyring with the keys of {release}"));
         program::output(privileged("apt-get")?.arg("update"))?;
-        program::output(privileged("apt-get")?.args(["install", "-y", "--no-install-recommends", "debian-archive-keyring"]))?;
+        program::output(privileged("apt-get")?.args([
+            "install",
+            "-y",
+            "--no-install-recommends",
+            "debian-archive-keyring",
+        ]))?;
     }
     has("debian-archive-keyring").context("/usr/share/keyrings has no debian-archive-keyring")
 }

@@ -43,9 +43,14 @@ pub fn host_release() -> Option<Source> {
 
 /// Everything that the host fetches packages from.
 fn host_sources() -> Vec<Source> {
-    let mut sources = fs::read_to_string("/etc/apt/sources.list").map(|text| one_line(&text)).unwrap_or_default();
-    let mut files: Vec<_> =
-        fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut sources =
+        fs::read_to_string("/etc/apt/sources.list").map(|text| one_line(&text)).unwrap_or_default();
+    let mut files: Vec<_> = fs::read_dir("/etc/apt/sources.list.d")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     files.sort();
     for file in files {
         let Ok(text) = fs::read_to_string(&file) else { continue };
@@ -63,7 +68,9 @@ fn is_main_archive(source: &Source) -> bool {
     !source.suite.contains(['-', '/'])
         && !source.uri.contains("security")
         && source.components.iter().any(|component| component == "main")
-        && ["http://", "https://", "file:", "copy:", "ftp://"].iter().any(|scheme| source.uri.starts_with(scheme))
+        && ["http://", "https://", "file:", "copy:", "ftp://"]
+            .iter()
+            .any(|scheme| source.uri.starts_with(scheme))
         && Path::new(&source.uri).file_name().is_some_and(|name| name == "debian" || name == "ubuntu")
 }
 
@@ -98,8 +105,11 @@ fn deb822(text: &str) -> Vec<Source> {
 }
 
 fn paragraph(lines: &[&str]) -> Vec<Source> {
-    let words = |key: &str| -> Vec<String> { field(lines, key).split_whitespace().map(str::to_owned).collect() };
-    if field(lines, "enabled").trim().eq_ignore_ascii_case("no") || !words("types").iter().any(|kind| kind == "deb") {
+    let words =
+        |key: &str| -> Vec<String> { field(lines, key).split_whitespace().map(str::to_owned).collect() };
+    if field(lines, "enabled").trim().eq_ignore_ascii_case("no")
+        || !words("types").iter().any(|kind| kind == "deb")
+    {
         return Vec::new();
     }
     // A key can be given inline: that is of no use to us.
@@ -108,7 +118,12 @@ fn paragraph(lines: &[&str]) -> Vec<Source> {
     words("uris")
         .into_iter()
         .flat_map(|uri| suites.iter().map(move |suite| (uri.clone(), suite.clone())))
-        .map(|(uri, suite)| Source { uri, suite, components: components.clone(), signed_by: signed_by.clone() })
+        .map(|(uri, suite)| Source {
+            uri,
+            suite,
+            components: components.clone(),
+            signed_by: signed_by.clone(),
+        })
         .collect()
 }
 

@@ -84,7 +84,7 @@ impl Lane {
             Self::Demo => told(self, demo::on_host),
             Self::Zfs => nextest::machine(Machine::Uml, filter),
             Self::DemoZfs => told(self, || demo::on_zfs(Machine::Uml)),
-            Self::Qemu => nextest::machine(Machine::Qemu, Some(filter.unwrap_or("store_contract"))),
+            Self::Qemu => nextest::machine(Machine::Qemu, Some(filter.unwrap_or("binary:store_contract"))),
             Self::DemoQemu => told(self, || demo::on_zfs(Machine::Qemu)),
         }
     }

@@ -49,7 +49,7 @@ pub fn machine(machine: Machine, filter: Option<&str>) -> Result<Tally> {
     let junit = results.join("junit.xml");
     remove(&junit)?;
     let status = vm::test::run(machine, filter, MACHINE_LIMIT)?;
-    collect(machine.name(), &junit, Some(i32::from(status)), ignored(vm::test::SELECT, filter)?)
+    collect(machine.name(), &junit, Some(i32::from(status)), ignored(&vm::test::expression(filter)?, None)?)
 }
 
 /// A nextest command for the tests of an expression.

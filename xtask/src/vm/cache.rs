@@ -8,13 +8,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::{Machine, image};
 use crate::program::{self, step};
+
+/// After this time without use a layer goes when its successor is built.
+const UNUSED: Duration = Duration::from_secs(7 * 86_400);
 
 /// The directory of everything that has to do with machines, made if need be.
 pub fn base() -> Result<PathBuf> {
@@ -43,11 +46,13 @@ pub fn downloads() -> Result<PathBuf> {
     Ok(dir)
 }
 
+type Build = Box<dyn Fn(&Path) -> Result<()>>;
+
 /// Something that is built once: its name, all that decides what is in it, and how to build it into a directory.
 pub struct Layer {
     name: String,
     hash: String,
-    build: Box<dyn Fn(&Path) -> Result<()>>,
+    build: Build,
 }
 
 impl Layer {
@@ -77,6 +82,8 @@ impl Layer {
     pub fn ensure(&self) -> Result<PathBuf> {
         let path = self.path()?;
         if path.is_dir() {
+            // The time tells the next build of this name what is still in use.
+            fs::File::open(&path)?.set_modified(SystemTime::now())?;
             return Ok(path);
         }
         let _lock = program::lock(&path.with_extension("lock"), &format!("building {}", self.name))?;
@@ -92,8 +99,25 @@ impl Layer {
         step(format!("building {} (once; the log is {})", self.name, work.join("build.log").display()));
         (self.build)(&work).with_context(|| format!("build {}", self.name))?;
         fs::rename(&work, &path).with_context(|| format!("rename to {}", path.display()))?;
+        self.remove_unused(&base()?)?;
         step(format!("{} is ready, it took {} s", self.name, begun.elapsed().as_secs()));
         Ok(path)
+    }
+
+    /// Removes layers of this name that an older recipe made and that nobody has used for a while.
+    fn remove_unused(&self, base: &Path) -> Result<()> {
+        for entry in fs::read_dir(base)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let hash =
+                name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('-')).unwrap_or_default();
+            let is_layer = hash.len() == self.hash.len() && hash.chars().all(|c| c.is_ascii_hexdigit());
+            let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if is_layer && hash != self.hash && age > UNUSED {
+                step(format!("removing {name}: unused for {} days", age.as_secs() / 86_400));
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -107,6 +131,37 @@ mod tests {
         assert_eq!(hash(&["a", "b"]), hash(&["a", "b"]));
         assert_ne!(hash(&["a", "b"]), hash(&["ab", ""]));
         assert_eq!(hash(&[]).len(), 12);
+    }
+
+    #[test]
+    fn only_old_layers_of_the_same_name_are_removed() {
+        let base = std::env::temp_dir().join(format!("xtask-cache-{}", std::process::id()));
+        let layer = Layer::new("uml", &[], |_| Ok(()));
+        let own = format!("uml-{}", layer.hash);
+        for name in
+            ["uml-0123456789ab", "uml-ba9876543210", "uml-kernel-0123456789ab", "uml-0123456789ab.new", &own]
+        {
+            fs::create_dir_all(base.join(name)).unwrap();
+            if name != "uml-ba9876543210" {
+                let old = SystemTime::now() - UNUSED * 2;
+                fs::File::open(base.join(name)).unwrap().set_modified(old).unwrap();
+            }
+        }
+        layer.remove_unused(&base).unwrap();
+        let mut left: Vec<_> = fs::read_dir(&base)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        fs::remove_dir_all(&base).unwrap();
+        let mut kept = vec![
+            "uml-0123456789ab.new".to_owned(),
+            "uml-ba9876543210".into(),
+            own,
+            "uml-kernel-0123456789ab".into(),
+        ];
+        kept.sort();
+        assert_eq!(left, kept);
     }
 
     #[test]

@@ -65,7 +65,8 @@ pub fn run(command: Command) -> Result<u8> {
             test::run(which.machine, filter.as_deref(), Duration::from_secs(timeout))
         }
         Command::Run { which, timeout, results, scratch, console, script, files } => {
-            let text = std::fs::read_to_string(&script).with_context(|| format!("read {}", script.display()))?;
+            let text =
+                std::fs::read_to_string(&script).with_context(|| format!("read {}", script.display()))?;
             let mut job = Job::new(text, results.unwrap_or_else(|| libzfs::target_dir().join("vm/run")));
             for file in files {
                 let name = file.file_name().with_context(|| format!("{} has no name", file.display()))?;
@@ -94,6 +95,10 @@ fn build(machine: Machine) -> Result<u8> {
     );
     job.console = true;
     let status = super::run(machine, &job)?;
-    step(format!("the {} machine works: {:.1} s from start to power-off", machine.name(), begun.elapsed().as_secs_f64()));
+    step(format!(
+        "the {} machine works: {:.1} s from start to power-off",
+        machine.name(),
+        begun.elapsed().as_secs_f64()
+    ));
     Ok(exit_status(status))
 }

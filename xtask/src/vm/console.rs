@@ -1,6 +1,7 @@
 //! Follows the console of a machine: streams the job's output, keeps all of it, and knows how it ended.
 //!
-//! The guest marks its job with lines that begin with `@@vm:`; what lies between `begin` and `end` is the job's.
+//! The guest marks its job with lines that begin with `@@vm:`; what lies between `begin` and `end` is the job's. The job
+//! itself may write `@@vm:cut`: the machine is then killed at once, as by a power cut.
 
 use std::fmt;
 use std::io::{PipeReader, Read, Write};
@@ -27,6 +28,8 @@ pub enum End {
     Panicked,
     /// The machine went away while the job was running.
     Stopped,
+    /// The job asked for a power cut, and the machine was killed.
+    Cut,
     /// The machine did not end in time.
     TimedOut(Duration),
 }
@@ -38,6 +41,7 @@ impl fmt::Display for End {
             Self::Failed(why) => write!(out, "could not start the job: {why}"),
             Self::Panicked => out.write_str("panicked"),
             Self::Stopped => out.write_str("stopped before the job ended"),
+            Self::Cut => out.write_str("was cut off, as the job asked"),
             Self::TimedOut(limit) => write!(out, "ran out of time ({} s)", limit.as_secs()),
         }
     }
@@ -48,6 +52,7 @@ enum State {
     Booting,
     Running,
     Ended,
+    Cut,
     Failed(String),
     Panicked,
 }
@@ -121,7 +126,7 @@ impl Console {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if self.transcript.state == State::Panicked {
+            if matches!(self.transcript.state, State::Panicked | State::Cut) {
                 break;
             }
             // The machine is gone but something keeps its console open.
@@ -137,6 +142,7 @@ impl Console {
             State::Ended => End::Finished,
             State::Failed(why) => End::Failed(why.clone()),
             State::Panicked => End::Panicked,
+            State::Cut => End::Cut,
             State::Booting | State::Running => End::Stopped,
         })
     }
@@ -208,12 +214,15 @@ impl Transcript {
             match mark.split_once(' ').unwrap_or((mark, "")) {
                 ("begin", _) if self.state == State::Booting => self.state = State::Running,
                 ("end", _) if self.state == State::Running => self.state = State::Ended,
+                ("cut", _) if self.state == State::Running => self.state = State::Cut,
                 ("fail", why) if self.state == State::Booting => self.state = State::Failed(why.to_owned()),
                 _ => {}
             }
         } else {
             // Only the kernel's own line counts: a job may well print these words in the middle of one.
-            let bare = text.trim_start_matches(|c: char| c == '[' || c == ']' || c == '.' || c == ' ' || c.is_ascii_digit());
+            let bare = text.trim_start_matches(|c: char| {
+                c == '[' || c == ']' || c == '.' || c == ' ' || c.is_ascii_digit()
+            });
             if bare.starts_with("Kernel panic - not syncing") {
                 self.state = State::Panicked;
             }
@@ -272,6 +281,16 @@ mod tests {
     fn a_panic_is_the_kernels_line_and_not_words_of_the_job() {
         assert_eq!(fed(&["@@vm:begin\n[   12.5] Kernel panic - not syncing: x\n"]).1, State::Panicked);
         assert_eq!(fed(&["@@vm:begin\ngrep: Kernel panic - not syncing\n"]).1, State::Running);
+    }
+
+    #[test]
+    fn a_job_that_asks_for_a_power_cut_gets_it() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let script = "echo @@vm:begin; echo @@vm:cut; sleep 600";
+        let child = std::process::Command::new("sh").args(["-c", script]).stdout(writer).spawn().unwrap();
+        let begun = Instant::now();
+        assert_eq!(Console::new(reader).follow(child, Duration::from_secs(60)).unwrap(), End::Cut);
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

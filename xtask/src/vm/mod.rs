@@ -32,6 +32,10 @@ use crate::program;
 use console::End;
 use rundir::RunDir;
 
+/// The status of a job that wrote a line `@@vm:cut`: the machine was killed at once, there are no results. With
+/// [`Job::scratch`] the next run finds the disk as the power cut left it.
+pub const CUT: i32 = 128 + 9;
+
 /// Which machine runs the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Machine {
@@ -106,6 +110,7 @@ pub fn run(machine: Machine, job: &Job) -> Result<i32> {
     match end? {
         End::Finished => carry_out(&dir.path().join("out.tar"), &job.results)
             .with_context(|| format!("the {} machine:\n{}", machine.name(), console.tail())),
+        End::Cut => Ok(CUT),
         other => bail!("the {} machine {other}; the end of its console:\n{}", machine.name(), console.tail()),
     }
 }

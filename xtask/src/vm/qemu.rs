@@ -20,7 +20,8 @@ const OUT_SIZE: u64 = 4 << 30;
 
 /// Starts a job; the directory of the run is laid out.
 pub fn start(image: &Path, dir: &RunDir, keep: bool) -> Result<(Console, Child)> {
-    let mut command = machine(image, dir, if keep { "vm_mode=job vm_keep=1" } else { "vm_mode=job vm_keep=0" })?;
+    let mut command =
+        machine(image, dir, if keep { "vm_mode=job vm_keep=1" } else { "vm_mode=job vm_keep=0" })?;
     spawn(&mut command)
 }
 
@@ -60,7 +61,8 @@ pub fn machine(image: &Path, dir: &RunDir, words: &str) -> Result<Command> {
 /// A disk that holds a directory.
 fn make_disk(from: &Path, disk: &Path) -> Result<()> {
     let used = program::output(program::command("du").args(["-sk", "--apparent-size"]).arg(from))?;
-    let kib: u64 = used.split_whitespace().next().and_then(|word| word.parse().ok()).context("du gave no number")?;
+    let kib: u64 =
+        used.split_whitespace().next().and_then(|word| word.parse().ok()).context("du gave no number")?;
     // Half as much again for the tables of the file system, and never too small for them.
     let size = format!("{}k", kib + kib / 2 + 16 * 1024);
     let mut command = program::command("mke2fs");
@@ -73,7 +75,17 @@ fn base(image: &Path, accelerator: &[&str], words: &str) -> Result<Command> {
     let mut command = program::command("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     command.arg(program::which("qemu-system-x86_64").context("qemu-system-x86_64 is not installed")?);
-    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-smp", "2", "-m", MEMORY]);
+    command.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-smp",
+        "2",
+        "-m",
+        MEMORY,
+    ]);
     command.args(accelerator).args(["-device", "virtio-rng-pci"]);
     command.arg("-kernel").arg(image.join("vmlinuz")).arg("-initrd").arg(image.join("initrd.img"));
     command.arg("-append").arg(format!(
@@ -104,7 +116,10 @@ fn accelerator(image: &Path) -> Result<&'static [&'static str]> {
             let works = probe_kvm(image)?;
             fs::write(&memo, format!("{} {}\n", boot.trim(), if works { "yes" } else { "no" }))?;
             let verdict = if works { "boots" } else { "does not boot, so the machine is emulated" };
-            step(format!("a kernel {verdict} with this host's /dev/kvm ({:.1} s)", begun.elapsed().as_secs_f64()));
+            step(format!(
+                "a kernel {verdict} with this host's /dev/kvm ({:.1} s)",
+                begun.elapsed().as_secs_f64()
+            ));
             works
         }
     };

@@ -24,7 +24,8 @@ pub fn layer() -> Layer {
 
 fn build(work: &Path) -> Result<()> {
     step("Debian's cloud kernel with zfs by dkms, in a mmdebstrap chroot (about five minutes on two CPUs)");
-    let path = |name: &str| work.join(name).to_str().map(str::to_owned).context("the cache's path is no UTF-8");
+    let path =
+        |name: &str| work.join(name).to_str().map(str::to_owned).context("the cache's path is no UTF-8");
     let hooks = [
         format!("--include={PACKAGES}"),
         format!("--customize-hook=chroot \"$1\" sh -ec '{INITRD}'"),

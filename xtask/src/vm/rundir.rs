@@ -31,7 +31,8 @@ impl RunDir {
         for base in &bases {
             sweep(base);
         }
-        let base = if free_space(&bases[0]).is_some_and(|free| free >= MIN_SHM) { &bases[0] } else { &bases[1] };
+        let base =
+            if free_space(&bases[0]).is_some_and(|free| free >= MIN_SHM) { &bases[0] } else { &bases[1] };
         Self::new_in(base)
     }
 
@@ -74,10 +75,10 @@ fn sweep(base: &Path) {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         // A directory without its lock file is being made right now, or being removed.
-        if let Ok(lock) = File::open(entry.path().join("lock")) {
-            if lock.try_lock().is_ok() {
-                let _ = fs::remove_dir_all(entry.path());
-            }
+        if let Ok(lock) = File::open(entry.path().join("lock"))
+            && lock.try_lock().is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -32,17 +32,17 @@ pub fn run(machine: Machine) -> Result<u8> {
     let dir = RunDir::new()?;
     prepare(&dir, &job)?;
     let _terminal = Terminal::save();
-    let status = command(machine, &image, &dir)?
-        .stdin(Stdio::inherit())
-        .spawn()
-        .context("start the machine")?
-        .wait()?;
+    let child = command(machine, &image, &dir)?.spawn().context("start the machine")?;
+    let status = program::wait(child)?;
     Ok(u8::from(!status.success()))
 }
 
 fn command(machine: Machine, image: &Path, dir: &RunDir) -> Result<Command> {
     let size = terminal_size().unwrap_or_else(|| "24x80".to_owned());
-    let words = format!("vm_mode=shell vm_size={size} TERM={}", std::env::var("TERM").unwrap_or_else(|_| "vt100".into()));
+    let words = format!(
+        "vm_mode=shell vm_size={size} TERM={}",
+        std::env::var("TERM").unwrap_or_else(|_| "vt100".into())
+    );
     Ok(match machine {
         Machine::Uml => {
             let mut command = uml::machine(image, dir)?;
@@ -63,7 +63,9 @@ fn build_zchroot() -> Result<PathBuf> {
     step("building zchroot");
     let target = libzfs::target_dir();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "zchroot", "--bin", "zchroot"]).current_dir(libzfs::workspace());
+    cargo
+        .args(["build", "--quiet", "--package", "zchroot", "--bin", "zchroot"])
+        .current_dir(libzfs::workspace());
     cargo.env("CARGO_TARGET_DIR", &target).envs(libzfs::provide()?);
     fs::create_dir_all(target.join("vm"))?;
     program::logged(&mut cargo, &target.join("vm/shell-build.log"))?;
@@ -74,6 +76,8 @@ fn build_zchroot() -> Result<PathBuf> {
 fn terminal_size() -> Option<String> {
     let text = stty(&["size"])?;
     let (rows, columns) = text.trim().split_once(' ')?;
+    // A terminal that does not know its size says 0.
+    (rows != "0").then_some(())?;
     Some(format!("{rows}x{columns}"))
 }
 

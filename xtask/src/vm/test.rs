@@ -48,7 +48,9 @@ fn nextest() -> Result<PathBuf> {
         .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
         .context("neither CARGO_HOME nor HOME is set")?;
     let binary = home.join("bin/cargo-nextest");
-    if let Some(found) = Some(binary.clone()).filter(|file| file.is_file()).or_else(|| program::which("cargo-nextest")) {
+    if let Some(found) =
+        Some(binary.clone()).filter(|file| file.is_file()).or_else(|| program::which("cargo-nextest"))
+    {
         return Ok(found);
     }
     step("installing cargo-nextest (a few minutes)");
@@ -75,7 +77,8 @@ fn carry_tree(files: &mut Vec<(PathBuf, PathBuf)>) -> Result<()> {
     files.push((root.join("Cargo.toml"), "tree/Cargo.toml".into()));
     for entry in fs::read_dir(&root)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        let unwanted = name.starts_with('.') || name.starts_with("target") || name == "xtask" || name == "Cargo.toml";
+        let unwanted =
+            name.starts_with('.') || name.starts_with("target") || name == "xtask" || name == "Cargo.toml";
         if !unwanted {
             files.push((entry.path(), Path::new("tree").join(name)));
         }
@@ -85,7 +88,8 @@ fn carry_tree(files: &mut Vec<(PathBuf, PathBuf)>) -> Result<()> {
 
 fn script(filter: Option<&str>) -> Result<String> {
     let quoted = |path: &Path| -> Result<String> {
-        let text = std::path::absolute(path)?.to_str().context("the work tree's path is no UTF-8")?.to_owned();
+        let text =
+            std::path::absolute(path)?.to_str().context("the work tree's path is no UTF-8")?.to_owned();
         if text.contains('\'') {
             bail!("{text} has a quote in it");
         }
@@ -97,14 +101,18 @@ fn script(filter: Option<&str>) -> Result<String> {
         .replace("@TARGET@", &quoted(&libzfs::target_dir())?))
 }
 
-/// nextest's filter expression for a word of the user's.
-fn expression(filter: Option<&str>) -> Result<String> {
+/// nextest's filter expression for a word of the user's: a part of a test's name, or `binary:` and the name of a test
+/// binary.
+pub fn expression(filter: Option<&str>) -> Result<String> {
     let Some(word) = filter else { return Ok(SELECT.to_owned()) };
     // The word goes into an expression inside a shell script.
     if !word.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c)) {
         bail!("{word:?}: a filter is a part of a test's name");
     }
-    Ok(format!("({SELECT}) & test({word})"))
+    Ok(match word.strip_prefix("binary:") {
+        Some(binary) => format!("({SELECT}) & binary(={binary})"),
+        None => format!("({SELECT}) & test({word})"),
+    })
 }
 
 /// Says how it went and where to look.
@@ -123,7 +131,11 @@ fn count(junit: &str) -> Option<String> {
     let head = junit.lines().find(|line| line.contains("<testsuites "))?;
     let number = |key: &str| head.split(&format!(" {key}=\"")).nth(1)?.split('"').next()?.parse::<u32>().ok();
     let (tests, failures, errors) = (number("tests")?, number("failures")?, number("errors")?);
-    Some(format!("{tests} tests: {} passed, {} failed", tests.saturating_sub(failures + errors), failures + errors))
+    Some(format!(
+        "{tests} tests: {} passed, {} failed",
+        tests.saturating_sub(failures + errors),
+        failures + errors
+    ))
 }
 
 #[cfg(test)]
@@ -141,6 +153,7 @@ mod tests {
     fn a_filter_cannot_leave_the_expression() {
         assert_eq!(expression(None).unwrap(), SELECT);
         assert!(expression(Some("commit_")).unwrap().ends_with("& test(commit_)"));
+        assert!(expression(Some("binary:store")).unwrap().ends_with("& binary(=store)"));
         assert!(expression(Some("x) + all(")).is_err() && expression(Some("'; rm")).is_err());
     }
 }

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 
 use super::cache::{self, Layer};
 use super::image::RELEASE;
+use crate::debian;
 use crate::debian::archive::{self, Archive};
 use crate::debian::sources::{self, Source};
-use crate::debian;
 use crate::program::{self, step};
 
 /// What is added to the kernel's own `defconfig`.
@@ -32,11 +32,22 @@ fn build(work: &Path) -> Result<()> {
     }
     debian::ensure_packages(TOOLS)?;
     let sources = fetch(work)?;
-    let tree = Tree { log: work.join("build.log"), linux: work.join("linux"), obj: work.join("obj"), zfs: sources.zfs };
+    let tree = Tree {
+        log: work.join("build.log"),
+        linux: work.join("linux"),
+        obj: work.join("obj"),
+        zfs: sources.zfs,
+    };
     step(format!("unpacking {}", sources.linux.file_name().unwrap_or_default().to_string_lossy()));
     fs::create_dir_all(&tree.linux)?;
     fs::create_dir_all(&tree.obj)?;
-    tree.run(Command::new("tar").args(["--strip-components=1", "-xJf"]).arg(&sources.linux).arg("-C").arg(&tree.linux))?;
+    tree.run(
+        Command::new("tar")
+            .args(["--strip-components=1", "-xJf"])
+            .arg(&sources.linux)
+            .arg("-C")
+            .arg(&tree.linux),
+    )?;
     tree.configure()?;
     step("building the kernel (about five minutes on two CPUs)");
     tree.run(tree.make().args(["linux", "modules"]))?;
@@ -78,7 +89,10 @@ fn fetch(work: &Path) -> Result<Sources> {
     let meta = fs::read_to_string(zfs.join("META"))?;
     let maximum = meta_field(&meta, "Linux-Maximum").context("zfs's META has no Linux-Maximum")?;
     let (package, suite) = newest_kernel(&archive, &suites, maximum)?;
-    step(format!("zfs {} supports Linux up to {maximum}: {package}", meta_field(&meta, "Version").unwrap_or("?")));
+    step(format!(
+        "zfs {} supports Linux up to {maximum}: {package}",
+        meta_field(&meta, "Version").unwrap_or("?")
+    ));
     get(&package, &suite)?;
     Ok(Sources { linux: only_entry(&unpacked.join("usr/src"), "linux-source-")?, zfs })
 }
@@ -192,7 +206,9 @@ impl Tree {
 /// A command that the developer's build flags do not reach.
 fn plain(name: &str) -> Command {
     let mut command = Command::new(name);
-    for variable in ["CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "MAKEFLAGS", "MAKELEVEL", "CROSS_COMPILE", "O"] {
+    for variable in
+        ["CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "MAKEFLAGS", "MAKELEVEL", "CROSS_COMPILE", "O"]
+    {
         command.env_remove(variable);
     }
     command.env("LC_ALL", "C.UTF-8");
