@@ -380,7 +380,7 @@ fn dir_long_paths_are_mounted_by_the_old_call_and_longer_ones_refused() {
     home.commit("v1", None);
     home.begin("s", "v1").unwrap();
     for volatile in [false, true] {
-        let options = MountOptions { nosuid: true, nodev: true, volatile };
+        let options = MountOptions { nosuid: true, nodev: true, volatile, memory: None };
         let mounted = home.mount(&Tree::Session(session("s")), options).unwrap();
         assert_eq!(fs::read(mounted.0.join("stamp")).unwrap(), b"v1");
         let busy = home.store.session_drop(&session("s")).unwrap_err();

@@ -3,8 +3,11 @@
 //! One file (or folder) for each command. They run as the developer, never with more rights than that, except where
 //! a step says that it calls `sudo apt-get`.
 
+mod completions;
 mod debian;
 mod demo;
+mod dist;
+mod man;
 mod program;
 mod test;
 mod vm;
@@ -27,6 +30,8 @@ enum Command {
     Vm(vm::cli::Command),
     Test(test::Args),
     Demo(demo::Args),
+    Man(man::Args),
+    Dist(dist::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +40,8 @@ fn main() -> ExitCode {
         Command::Vm(command) => vm::cli::run(command),
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Man(args) => man::run(&args).map(|()| 0),
+        Command::Dist(args) => dist::run(&args).map(|()| 0),
     });
     match result {
         Ok(status) => ExitCode::from(status),
