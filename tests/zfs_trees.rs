@@ -153,7 +153,7 @@ fn zfs_trees_are_mounted_as_asked() {
     first(&store, "v1");
     store.session_clone(&template(), &version("v1"), &session("s")).unwrap();
     let at = pool.mount_point("s");
-    let options = MountOptions { nosuid: true, nodev: true, volatile: true };
+    let options = MountOptions { nosuid: true, nodev: true, volatile: true, memory: None };
     store.mount(&Tree::Session(session("s")), &at, options).unwrap();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
     let line = mounts.lines().find(|line| line.contains(at.to_str().unwrap())).unwrap();

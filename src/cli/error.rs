@@ -77,7 +77,9 @@ impl From<session::Error> for Error {
         use session::Error as E;
         let (status, hint) = match &error {
             E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
-            E::InUse(_) | E::NotReady { .. } | E::StillMounted { .. } => (Status::Busy, None),
+            E::InUse(_) | E::NotReady { .. } | E::StillMounted { .. } | E::CalledFromInside { .. } => {
+                (Status::Busy, None)
+            }
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
             }

@@ -8,21 +8,22 @@ use super::{run, source};
 use crate::session::Begun;
 
 pub(super) fn run(args: &Update, context: &Context) -> Result<Status, Error> {
-    Context::entering(begin_and_enter(args, context))
-}
-
-fn begin_and_enter(args: &Update, context: &Context) -> Result<Status, Error> {
-    let template = context.template(&args.template)?;
     let _held = Context::hold_signals()?;
-    let begun = source::begin(&template, None, context)?;
     let wish = source::wish(&args.command)?;
-    match run::enter(context, &begun.record, &wish) {
+    let begun = Context::entering(begin(args, context))?;
+    // A commit that is refused has its own statuses, the command's are the command's.
+    match Context::entering(run::enter(context, &begun.record, &wish)) {
         Ok(Status::Command(0)) => commit(begun, args, context),
         failed => {
             give_up(begun, args, context);
             failed
         }
     }
+}
+
+fn begin(args: &Update, context: &Context) -> Result<Begun, Error> {
+    let template = context.template(&args.template)?;
+    source::begin(&template, None, context)
 }
 
 /// A conflict keeps the session, and so does any failure before the commit if the user asked for that.

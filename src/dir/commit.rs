@@ -1,6 +1,6 @@
 //! The commit. The table in the module above has the steps and what a crash after each leaves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{DirStore, failed, gone, place};
@@ -10,9 +10,15 @@ use crate::sys::{effect, file};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The template's lock.
+/// The lock of a template's trees: not [`Layout::template_lock`](crate::store::Layout::template_lock), which
+/// our callers may hold.
+pub(super) fn lock_file(store: &DirStore, template: &TemplateName) -> PathBuf {
+    store.layout.locks().join(format!("trees-{template}"))
+}
+
+/// Takes it, with a little patience.
 pub(super) fn lock(store: &DirStore, template: &TemplateName) -> Result<Lock> {
-    let path = store.layout.template_lock(template);
+    let path = lock_file(store, template);
     file::make_dirs(&store.layout.locks(), 0o700)?;
     Lock::take(&path, PATIENCE)?.ok_or_else(|| {
         Error::new(ErrorKind::Busy, "lock", path.display().to_string(), "somebody else kept it for 5 s")

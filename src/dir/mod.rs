@@ -15,7 +15,7 @@
 //! if its tree stands under `templates/`, or if the pointer names it. Nothing enters `templates/` before the
 //! pointer that names it is on the disk, so whatever stands there was current once.
 //!
-//! **Commit**, under the template's lock:
+//! **Commit**, under the lock of the template's trees:
 //!
 //! | # | step | crash after it |
 //! |---|---|---|
@@ -29,10 +29,10 @@
 //! nobody could say whether it had been current.
 //!
 //! **Locks.** [`publish`](crate::store::Store::publish), [`settle`](crate::store::Store::settle) and
-//! [`draft_drop`](crate::store::Store::draft_drop) take the template's lock themselves, so their caller must
-//! not hold it. The path of begin takes none but an flock on the session's own directory, which keeps a
-//! left-over of a crash apart from a clone that is being made. Whatever is removed is flocked, renamed into
-//! `trash/`, and removed there; init and settle empty what a crash left, but not what is flocked.
+//! [`draft_drop`](crate::store::Store::draft_drop) take a lock of this store's own (`trees-NAME`, after any
+//! lock that their caller holds). The path of begin takes none but an flock on the session's own directory,
+//! which keeps a left-over of a crash apart from a clone that is being made. Whatever is removed is flocked,
+//! renamed into `trash/`, and removed there; init and settle empty what a crash left, but not what is flocked.
 //!
 //! **Why no session loses its version** without a lock: see `session.rs`.
 //!
@@ -192,3 +192,6 @@ fn failed(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error
     let object: PathBuf = path.to_owned();
     move |source| Error::io(op, object.display().to_string(), source)
 }
+
+#[cfg(test)]
+mod tests;

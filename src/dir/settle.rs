@@ -112,7 +112,7 @@ fn drop_half_made(store: &DirStore, template: &TemplateName, settled: &mut Settl
     for draft in place::making(&store.drafts(template))? {
         let path = store.making(template, &draft);
         let old = file::stat(&path)?
-            .and_then(|stat| stat.created().or_else(|_| stat.modified()).ok())
+            .and_then(|stat| stat.modified().ok())
             .and_then(|made| SystemTime::now().duration_since(made).ok())
             .is_some_and(|age| age > GRACE);
         if !old {

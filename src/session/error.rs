@@ -44,6 +44,16 @@ pub enum Error {
     /// The version kept moving while it was cloned.
     #[error("template {0} changed too often while it was cloned")]
     Moving(TemplateName),
+    /// A process that may not be ended, since it called us, is in the tree of a source session.
+    #[error("process {pid} ({name}), from which zchroot was called, is in the tree of {id}: leave it first")]
+    CalledFromInside {
+        /// Which session.
+        id: SessionId,
+        /// The process.
+        pid: i32,
+        /// What it is called.
+        name: String,
+    },
     /// A mount of a source session is still there in some mount namespace, so its data may not be whole.
     #[error("the tree of {id} is still mounted in the mount namespace of process {pid}")]
     StillMounted {

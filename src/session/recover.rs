@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::record::{Kind, Record, State};
+use super::record::{self, Kind, Record, State};
 use super::{Begun, Error, Sessions};
 use crate::store::{Layout, SessionId, pointer};
-use crate::sys::mount;
+use crate::sys::{file, mount};
 use crate::template;
 
 /// What became of a session.
@@ -34,7 +34,8 @@ impl Sessions<'_> {
         let mut results = Vec::new();
         let all = self.records().all()?;
         for (id, error) in all.damaged {
-            results.push((id, Recovered::Failed(error.into())));
+            let result = self.recover_damaged(&id, error).unwrap_or_else(Recovered::Failed);
+            results.push((id, result));
         }
         for record in all.records {
             let id = record.id.clone();
@@ -43,6 +44,19 @@ impl Sessions<'_> {
         }
         self.mend_pointers()?;
         Ok(results)
+    }
+
+    /// A record without a byte is that of an ephemeral session which a power cut took: nobody was promised
+    /// anything, and gc takes what else is left. Any other damage is for a person to look at.
+    fn recover_damaged(&self, id: &SessionId, error: record::Error) -> Result<Recovered, Error> {
+        let Some(lock) = self.take_lock(id, Duration::ZERO)? else { return Ok(Recovered::InUse) };
+        let path = self.layout().record(id);
+        let empty = file::stat(&path)?.is_some_and(|meta| meta.len() == 0);
+        if empty {
+            file::remove(&path)?;
+        }
+        lock.remove()?;
+        if empty { Ok(Recovered::Ended) } else { Err(error.into()) }
     }
 
     fn recover_one(&self, id: &SessionId) -> Result<Recovered, Error> {

@@ -7,9 +7,10 @@ use super::setup::{self, SetupInfo};
 use super::{Error, Sessions};
 use crate::store::{Memory, MountOptions};
 use crate::sys::cgroup::Cgroup;
+use crate::sys::file;
 use crate::sys::mount::{self, How};
 use crate::sys::mountinfo::Source;
-use crate::sys::{file, reap};
+use crate::sys::reap::{self, Reaped};
 use crate::template::{Overlay, Profile};
 
 /// What left-over processes get between TERM and KILL.
@@ -60,7 +61,9 @@ impl Sessions<'_> {
     pub(crate) fn quiesce(&self, record: &Record) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
         let cgroup = self.cgroup(record)?;
-        self.clear(record, cgroup.as_ref())?;
+        if let Some(left) = self.clear(record, cgroup.as_ref())?.left.into_iter().next() {
+            return Err(Error::CalledFromInside { id: record.id.clone(), pid: left.pid, name: left.name });
+        }
         let source = reap::source_of(&at).map_err(|error| Error::sys("look at", at.display(), error))?;
         setup::undo_source(&at)?;
         mount::sync_filesystem(&at)?;
@@ -89,12 +92,12 @@ impl Sessions<'_> {
         }
     }
 
-    fn clear(&self, record: &Record, cgroup: Option<&Cgroup>) -> Result<(), Error> {
+    fn clear(&self, record: &Record, cgroup: Option<&Cgroup>) -> Result<Reaped, Error> {
         let at = self.layout().mount(&record.id);
         let reaped = reap::clear(&at, cgroup, GRACE)
             .map_err(|error| Error::sys("end the processes of", &record.id, error))?;
         tracing::debug!(session = %record.id, ?reaped, "processes ended");
-        Ok(())
+        Ok(reaped)
     }
 
     fn unmount(&self, record: &Record, how: How) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use crate::session::Sessions;
 use crate::source::{Error, Sources};
 use crate::store::{Layout, SessionId, TemplateName, VersionId};
 use crate::sys::file;
+use crate::sys::lock::Lock;
 use crate::sys::mount::{self, How};
 
 /// What gc looks at.
@@ -31,6 +32,11 @@ pub enum Object {
         /// Its name.
         draft: VersionId,
     },
+    /// A lock file of a session that is no more.
+    Lock {
+        /// Whose.
+        session: SessionId,
+    },
     /// A mount point under `/run/zchroot/mount`.
     Mount {
         /// Whose.
@@ -44,6 +50,7 @@ impl std::fmt::Display for Object {
             Self::SessionTree { session } => write!(f, "session tree {session}"),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
             Self::Mount { session } => write!(f, "mount {session}"),
+            Self::Lock { session } => write!(f, "lock {session}"),
         }
     }
 }
@@ -99,6 +106,7 @@ impl<'a> Gc<'a> {
         let trees = self.sessions.store().sessions()?;
         let drafts = self.drafts()?;
         let mounts = self.mounts()?;
+        let locks = self.locks()?;
         let referred = self.referred()?;
         let mut items = Vec::new();
         for (session, made) in mounts {
@@ -108,6 +116,12 @@ impl<'a> Gc<'a> {
         for tree in trees {
             let known = referred.sessions.contains(&tree.id);
             items.push(self.judge(Object::SessionTree { session: tree.id }, known, tree.created));
+        }
+        for (session, made) in locks {
+            // Those of living sessions say nothing that the session's own line does not.
+            if !referred.sessions.contains(&session) {
+                items.push(self.judge(Object::Lock { session }, false, made));
+            }
         }
         for (template, draft, made) in drafts {
             let known = referred.drafts.contains(&(template.clone(), draft.clone()));
@@ -165,6 +179,12 @@ impl<'a> Gc<'a> {
                 mount::unmount_all(&at, How::Lazy)?;
                 file::remove_dir(&at)?;
             }
+            Object::Lock { session } => {
+                // Held: somebody begins a session of that name just now.
+                if let Some(lock) = Lock::take(&self.layout().session_lock(session), Duration::ZERO)? {
+                    lock.remove()?;
+                }
+            }
         }
         Ok(())
     }
@@ -196,6 +216,20 @@ impl<'a> Gc<'a> {
             }
         }
         Ok(drafts)
+    }
+
+    fn locks(&self) -> Result<Vec<(SessionId, SystemTime)>, Error> {
+        let mut locks = Vec::new();
+        for name in file::list(&self.layout().locks())? {
+            let Some(session) = name.strip_prefix("session-").and_then(|id| id.parse::<SessionId>().ok())
+            else {
+                continue;
+            };
+            if let Some(meta) = file::stat(&self.layout().session_lock(&session))? {
+                locks.push((session, meta.modified().unwrap_or_else(|_| SystemTime::now())));
+            }
+        }
+        Ok(locks)
     }
 
     fn mounts(&self) -> Result<Vec<(SessionId, SystemTime)>, Error> {

@@ -136,7 +136,7 @@ impl FakeStore {
         self.pool().find(&container(template), version.as_str()).ok_or_else(gone)
     }
 
-    /// Promotes the current version and destroys the heads of versions that are snapshots of it by then.
+    /// Promotes the current version until no head of the template is its origin.
     fn flatten(pool: &mut Pool, template: &TemplateName, settled: &mut Settled) {
         let container = container(template);
         let Some(current) = pool.datasets.get(&container).and_then(|it| it.current.clone()) else { return };
@@ -152,12 +152,19 @@ impl FakeStore {
                 return;
             }
         }
-        let old = |name: &String| {
-            name.strip_prefix(&below)
-                .is_some_and(|version| version != current && pool.find(&container, version).is_some())
-        };
-        let empty: Vec<String> = pool.datasets.keys().filter(|name| old(name)).cloned().collect();
-        for name in empty {
+    }
+
+    /// Destroys the heads of former versions that no snapshot is in any more; a draft never was a version.
+    fn drop_former_heads(
+        pool: &mut Pool,
+        template: &TemplateName,
+        former: &[(VersionId, SnapshotName)],
+        settled: &mut Settled,
+    ) {
+        let current = pool.datasets.get(&container(template)).and_then(|it| it.current.clone());
+        for (version, _) in former.iter().filter(|(version, _)| current.as_deref() != Some(version.as_str()))
+        {
+            let name = head_name(template, version);
             if pool.datasets.get(&name).is_some_and(|it| it.snapshots.is_empty())
                 && let Err(error) = pool.destroy(&name)
             {
@@ -289,7 +296,9 @@ impl Store for FakeStore {
         let mut settled = Settled::default();
         let current = self.current(template)?;
         let mut pool = self.pool();
+        let former = Self::versions(&pool, template);
         Self::flatten(&mut pool, template, &mut settled);
+        Self::drop_former_heads(&mut pool, template, &former, &mut settled);
         for (version, name) in Self::versions(&pool, template) {
             if keep.contains(&version) || current.as_ref() == Some(&version) {
                 continue;
@@ -300,6 +309,7 @@ impl Store for FakeStore {
                 Err(error) => settled.deferred.push(format!("{template} {version}: {error}")),
             }
         }
+        Self::drop_former_heads(&mut pool, template, &former, &mut settled);
         Ok(settled)
     }
 

@@ -23,7 +23,7 @@ use super::report::{Failure, Report, Step};
 use super::signals::Held;
 use super::startup::Process;
 use super::term::Terminal;
-use super::wait::{Finish, Watch};
+use super::wait::{self, Finish, Watch};
 
 /// What to run, where and as whom.
 #[derive(Debug)]
@@ -206,9 +206,10 @@ pub fn enter_with(entry: &Entry<'_>, on_note: &mut dyn FnMut(Note)) -> Result<En
     // Held back from before the fork, so that no signal is lost and none reaches the child half-way.
     let held = setup("hold back signals", Held::all())?;
     setup("start the command", effect::point("enter"))?;
+    let signals = setup("watch signals", wait::signals())?;
     let (child, reports) = setup("start the command", start(&mut plan, entry))?;
     let mut on_report = |report| on_note_of(entry, report, on_note);
-    let watch = setup("watch the command", Watch::new(child, reports, &mut on_report))?;
+    let watch = Watch::new(child, reports, signals, &mut on_report);
     let finish = setup("wait for the command", watch.finish())?;
     if let Some(terminal) = terminal {
         terminal.restore();
@@ -227,6 +228,7 @@ pub(super) fn setup<T>(step: &'static str, result: io::Result<T>) -> Result<T, E
 /// Forks. In the child this does not return.
 fn start(plan: &mut Plan<'_>, entry: &Entry<'_>) -> io::Result<(Child, OwnedFd)> {
     let (reports, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&reports, true)?;
     let mut flags = libc::CLONE_NEWNS;
     for (wanted, flag) in [
         (entry.namespaces.pid, libc::CLONE_NEWPID),

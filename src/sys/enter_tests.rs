@@ -310,18 +310,21 @@ fn sys_root_the_last_shell_that_fails_is_the_error() {
 
 #[test]
 fn sys_root_a_request_to_end_is_passed_on_to_the_command() {
-    for namespaces in [Namespaces::default(), PID] {
+    use nix::sys::signal::Signal;
+    for (namespaces, signal) in
+        [(Namespaces::default(), Signal::SIGTERM), (PID, Signal::SIGTERM), (PID, Signal::SIGINT)]
+    {
         let tree = TestTree::new();
         let root = tree.root();
         let visitor = fork(|| {
-            let script = "trap 'exit 42' TERM; echo > /tmp/ready; while :; do sleep 0.01; done";
+            let script = "trap 'exit 42' TERM INT; echo > /tmp/ready; while :; do sleep 0.01; done";
             match Visit::script(script).namespaces(namespaces).at(&root) {
                 Ok(Ended::Exited(status)) => i32::from(status),
                 _ => 99,
             }
         });
         wait_until(|| root.join("tmp/ready").try_exists().unwrap());
-        nix::sys::signal::kill(visitor.0, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(visitor.0, signal).unwrap();
         assert_eq!(visitor.wait(), Ended::Exited(42), "{namespaces:?}");
     }
 }

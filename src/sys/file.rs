@@ -6,9 +6,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the wrapper that the bans point to")]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::effect;
@@ -158,7 +158,9 @@ pub fn remove_dir(path: &Path) -> Result<()> {
 pub fn make_dir(path: &Path, mode: u32) -> Result<bool> {
     let made = effect::point("mkdir").and_then(|()| fs::DirBuilder::new().mode(mode).create(path));
     match made {
-        Ok(()) => Ok(true),
+        // The umask takes away what the mode says; what it left is never more.
+        Ok(()) => at("set the mode of", path, fs::set_permissions(path, Permissions::from_mode(mode)))
+            .map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => at("make directory", path, Err(error)),
     }
@@ -241,6 +243,7 @@ fn write_temp(temp: &Path, text: &str, durable: bool) -> Result<()> {
 fn write_all(temp: &Path, text: &str) -> io::Result<File> {
     // A left-over of our own pid from before a reboot may stand here.
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temp)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())?;
     Ok(file)
 }

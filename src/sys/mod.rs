@@ -29,10 +29,16 @@ mod pointers;
 pub mod privilege;
 pub mod program;
 pub mod reap;
+#[cfg(test)]
+mod reap_tests;
 mod report;
 pub mod signals;
 pub mod startup;
+#[cfg(test)]
+mod startup_tests;
 pub mod term;
+#[cfg(test)]
+mod term_tests;
 #[cfg(test)]
 mod testing;
 mod users_of;

@@ -198,6 +198,7 @@ fn forbid_dumps() -> Result<(), Error> {
 }
 
 /// The limits that a caller could use to break off work of ours half-way, with what we want instead.
+/// What is enough is left alone: root without `CAP_SYS_RESOURCE` (in a container) may not raise a hard limit.
 /// Only the core size is lowered, and only its soft limit: so everything can be given back without privilege.
 const LIMITS: [(Resource, Want); 11] = [
     (Resource::Core, Want::Nothing),
@@ -207,7 +208,7 @@ const LIMITS: [(Resource, Want); 11] = [
     (Resource::Data, Want::Everything),
     (Resource::Stack, Want::AtLeast(8 << 20)),
     (Resource::Nofile, Want::AtLeast(4096)),
-    (Resource::Nproc, Want::Everything),
+    (Resource::Nproc, Want::AtLeast(1024)),
     (Resource::Memlock, Want::AtLeast(8 << 20)),
     (Resource::Rttime, Want::Everything),
     (Resource::Sigpending, Want::AtLeast(4096)),
@@ -226,27 +227,9 @@ fn take_limits() -> Result<Vec<(Resource, Rlimit)>, Error> {
     for (resource, want) in LIMITS {
         let old = rustix::process::getrlimit(resource);
         saved.push((resource, old));
-        step("set resource limits", set_limit(resource, old, wanted(old, want)))?;
+        step("set resource limits", rustix::process::setrlimit(resource, wanted(old, want)))?;
     }
     Ok(saved)
-}
-
-/// Sets a limit. Raising a hard one takes CAP_SYS_RESOURCE, which setuid root has and root in a container may
-/// not have: plain root then works within the limits that it was given, since it set them itself.
-fn set_limit(resource: Resource, old: Rlimit, new: Rlimit) -> rustix::io::Result<()> {
-    match rustix::process::setrlimit(resource, new) {
-        Err(rustix::io::Errno::PERM) if rustix::process::getuid().is_root() => {
-            let within = |limit: Option<u64>| match (limit, old.maximum) {
-                (Some(limit), Some(most)) => Some(limit.min(most)),
-                (limit, most) => limit.or(most),
-            };
-            rustix::process::setrlimit(
-                resource,
-                Rlimit { current: within(new.current), maximum: old.maximum },
-            )
-        }
-        other => other,
-    }
 }
 
 /// `None` in a limit is infinity.

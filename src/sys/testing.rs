@@ -12,24 +12,48 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
+use super::cgroup::Cgroup;
 use super::enter::{Directory, Ended, EnterError, Entry, Namespaces, Program, enter};
 use super::env::{Filter, Variable};
 use super::identity::Account;
 use super::startup::Process;
 
+const NONE: Option<&str> = None;
+
 /// A tmpfs with the host's programs, mounted for this thread alone.
 pub(super) struct TestTree {
-    dir: tempfile::TempDir,
+    /// Removed as an empty directory only, never with what is in it: the host's programs are mounted there.
+    dir: PathBuf,
+    store: Option<tempfile::TempDir>,
 }
 
 impl TestTree {
     pub(super) fn new() -> Self {
+        let tree = Self::empty();
+        mount(Some("tree"), &tree.root(), Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+        tree.fill();
+        tree
+    }
+
+    /// The same as a directory of the host's own file system, mounted elsewhere.
+    pub(super) fn bound() -> Self {
+        let mut tree = Self::empty();
+        let store = tempfile::tempdir().unwrap();
+        mount(Some(store.path()), &tree.root(), NONE, MsFlags::MS_BIND, NONE).unwrap();
+        fs::set_permissions(tree.root(), fs::Permissions::from_mode(0o755)).unwrap();
+        tree.store = Some(store);
+        tree.fill();
+        tree
+    }
+
+    fn empty() -> Self {
         unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-        let tree = Self { dir: tempfile::tempdir().unwrap() };
-        let root = tree.root();
-        mount(Some("tree"), &root, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).unwrap();
+        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
+        Self { dir: tempfile::tempdir().unwrap().keep(), store: None }
+    }
+
+    fn fill(&self) {
+        let root = self.root();
         for dir in ["usr", "proc", "tmp", "dev", "etc", "root", "home", "srv"] {
             fs::create_dir(root.join(dir)).unwrap();
         }
@@ -37,14 +61,15 @@ impl TestTree {
         for dir in ["bin", "sbin", "lib", "lib64"] {
             symlink(format!("usr/{dir}"), root.join(dir)).unwrap();
         }
-        mount(Some("/usr"), &root.join("usr"), none, MsFlags::MS_BIND, none).unwrap();
-        mount(Some("/dev"), &root.join("dev"), none, MsFlags::MS_BIND, none).unwrap();
-        mount(Some("/proc"), &root.join("proc"), none, MsFlags::MS_BIND, none).unwrap();
-        tree
+        for dir in ["usr", "dev", "proc"] {
+            mount(Some(&Path::new("/").join(dir)), &root.join(dir), NONE, MsFlags::MS_BIND, NONE).unwrap();
+        }
+        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        mount(NONE, &root.join("usr"), NONE, read_only, NONE).unwrap();
     }
 
     pub(super) fn root(&self) -> PathBuf {
-        self.dir.path().to_owned()
+        self.dir.clone()
     }
 
     /// Writes a file of the tree; returns its path inside.
@@ -66,8 +91,8 @@ impl TestTree {
 
 impl Drop for TestTree {
     fn drop(&mut self) {
-        // The directory below is removed by its owner; without the mounts that is an empty one.
-        let _ = umount2(&self.root(), MntFlags::MNT_DETACH);
+        let _ = umount2(&self.dir, MntFlags::MNT_DETACH);
+        let _ = fs::remove_dir(&self.dir);
     }
 }
 
@@ -79,6 +104,8 @@ pub(super) struct Visit {
     pub(super) namespaces: Namespaces,
     pub(super) hostname: Option<String>,
     pub(super) no_new_privs: bool,
+    /// The name of a control group that is there.
+    pub(super) cgroup: Option<String>,
     pub(super) extra: Vec<(&'static str, String)>,
 }
 
@@ -99,6 +126,7 @@ impl Visit {
             namespaces: Namespaces::default(),
             hostname: None,
             no_new_privs: false,
+            cgroup: None,
             extra: Vec::new(),
         }
     }
@@ -119,12 +147,13 @@ impl Visit {
     }
 
     pub(super) fn at(self, root: &Path) -> Result<Ended, EnterError> {
-        self.at_with(root, |entry| enter(entry))
+        self.at_with(root, enter)
     }
 
     pub(super) fn at_with<T>(self, root: &Path, go: impl FnOnce(&Entry<'_>) -> T) -> T {
         let process = Process::unhardened().unwrap();
         let target = Account::by_name(self.user).unwrap();
+        let cgroup = self.cgroup.and_then(|name| Cgroup::open(&name).unwrap());
         let environment: Vec<Variable> =
             process.environment().for_command(&target, false, &Filter::default(), &self.extra);
         go(&Entry {
@@ -135,7 +164,7 @@ impl Visit {
             environment,
             namespaces: self.namespaces,
             hostname: self.hostname,
-            cgroup: None,
+            cgroup: cgroup.as_ref(),
             process: &process,
             no_new_privs: self.no_new_privs,
         })
@@ -170,6 +199,10 @@ pub(super) fn fork(body: impl FnOnce() -> i32) -> Forked {
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Parent { child } => Forked(child),
         nix::unistd::ForkResult::Child => {
+            // The test's own output is captured in memory that nobody will see.
+            std::panic::set_hook(Box::new(|info| {
+                let _ = rustix::io::write(rustix::stdio::stderr(), format!("{info}\n").as_bytes());
+            }));
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
             super::clone::exit_now(result.unwrap_or(101));
         }

@@ -19,8 +19,10 @@ pub(super) struct Tree {
     source: Source,
     /// Its device, if no other mount on this host shows any part of it.
     device: Option<u64>,
-    /// The numbers of its mount and of those below it.
+    /// The numbers, in our namespace, of its mount, of those below it and of others that show the same.
     mounts: Vec<u64>,
+    /// Our namespace of mounts.
+    namespace: Option<PathBuf>,
 }
 
 impl Tree {
@@ -33,18 +35,21 @@ impl Tree {
             Err(error) => return Err(error),
         };
         let all = mountinfo::own().map_err(|error| error.source)?;
-        let (below, beside): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|mount| mount.point.starts_with(&top.point));
+        let (inside, beside): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|mount| mount.point.starts_with(&top.point) || mount.source == top.source);
         let alone = top.source.root == Path::new("/")
             && beside.iter().all(|mount| mount.source.device != top.source.device);
         let device = if alone { Some(rustix::fs::lstat(root)?.st_dev) } else { None };
-        Ok(Some(Self { source: top.source, device, mounts: below.iter().map(|mount| mount.id).collect() }))
+        let mounts = inside.iter().map(|mount| mount.id).collect();
+        let namespace = file::read_link_if_there(Path::new("/proc/thread-self/ns/mnt")).ok().flatten();
+        Ok(Some(Self { source: top.source, device, mounts, namespace }))
     }
 
     /// Whether a process has its root, directory, program or a file in the tree. One that has ended has not.
     pub(super) fn is_used_by(&self, pid: Pid) -> bool {
         let process = format!("/proc/{}", pid.as_raw_pid());
-        let mut look = Look { tree: self, pid, mounts: None };
+        let mut look = Look { tree: self, pid, copies: None };
         // Threads may have roots, directories and files of their own; a leader that has ended has none.
         let tasks = names(&format!("{process}/task"));
         look.is_inside(&format!("{process}/exe"))
@@ -59,35 +64,36 @@ impl Tree {
     }
 }
 
-/// A look at one process; its mounts are read only if they are needed.
+/// A look at one process; its mounts are read once, and only if they are needed.
 struct Look<'a> {
     tree: &'a Tree,
     pid: Pid,
-    mounts: Option<Vec<u64>>,
+    copies: Option<Vec<u64>>,
 }
 
 impl Look<'_> {
     /// Whether a link of /proc leads into the tree.
     fn is_inside(&mut self, link: &str) -> bool {
         // Sockets, pipes and the like hang on mounts of the kernel's own, which are never the tree's.
-        let wanted = StatxFlags::MNT_ID | StatxFlags::TYPE;
-        let Ok(stat) = rustix::fs::statx(CWD, link, AtFlags::NO_AUTOMOUNT, wanted) else { return false };
-        if self.tree.mounts.contains(&stat.stx_mnt_id) {
-            return true;
-        }
+        // Without asking a server that may not answer.
+        let how = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        let Ok(stat) = rustix::fs::statx(CWD, link, how, StatxFlags::MNT_ID) else { return false };
         let device = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
-        match self.tree.device {
-            Some(of_tree) => device == of_tree,
-            None => self.copies().contains(&stat.stx_mnt_id),
-        }
+        self.tree.device == Some(device)
+            || self.tree.mounts.contains(&stat.stx_mnt_id)
+            || self.copies().contains(&stat.stx_mnt_id)
     }
 
-    /// The numbers of the mounts in the process's namespace that show the same as the tree's.
+    /// The numbers of the mounts in another namespace that show the same as the tree's.
     fn copies(&mut self) -> &[u64] {
-        let (pid, source) = (self.pid, &self.tree.source);
-        self.mounts.get_or_insert_with(|| {
+        let (pid, tree) = (self.pid, self.tree);
+        self.copies.get_or_insert_with(|| {
+            let link = PathBuf::from(format!("/proc/{}/ns/mnt", pid.as_raw_pid()));
+            if file::read_link_if_there(&link).ok().flatten() == tree.namespace {
+                return Vec::new();
+            }
             let mounts = mountinfo::of(pid).unwrap_or_default();
-            mounts.into_iter().filter(|mount| mount.source == *source).map(|mount| mount.id).collect()
+            mounts.into_iter().filter(|mount| mount.source == tree.source).map(|mount| mount.id).collect()
         })
     }
 }

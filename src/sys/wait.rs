@@ -35,9 +35,10 @@ pub(super) enum Finish {
     Failed(Failure),
 }
 
-/// The signals that are read while a command runs.
-pub(super) fn watched() -> SigSet {
-    PASSED_ON.into_iter().chain(TYPED).chain(ABOUT_JOBS).collect()
+/// A source of the signals that are read while a command runs. They must be held back.
+pub(super) fn signals() -> io::Result<SignalFd> {
+    let watched = PASSED_ON.into_iter().chain(TYPED).chain(ABOUT_JOBS).collect();
+    Ok(SignalFd::with_flags(&watched, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
 /// A command that runs.
@@ -52,19 +53,26 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// The signals of [`watched`] must be held back.
+    /// `reports` must not block.
     pub(super) fn new(
         child: Child,
         reports: OwnedFd,
+        signals: SignalFd,
         on_report: &'a mut dyn FnMut(Report),
-    ) -> io::Result<Self> {
-        let signals = SignalFd::with_flags(&watched(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        rustix::io::ioctl_fionbio(&reports, true)?;
-        Ok(Self { child, reports, signals, on_report, failure: None, told: None })
+    ) -> Self {
+        Self { child, reports, signals, on_report, failure: None, told: None }
     }
 
-    /// Waits for the end of the child.
+    /// Waits for the end of the child. If we cannot wait, it must not go on without us.
     pub(super) fn finish(mut self) -> io::Result<Finish> {
+        let result = self.follow();
+        if result.is_err() {
+            self.send(Signal::SIGKILL);
+        }
+        result
+    }
+
+    fn follow(&mut self) -> io::Result<Finish> {
         let mut reports_open = true;
         loop {
             let ready = self.wait_for_something(reports_open)?;
@@ -163,7 +171,7 @@ impl<'a> Watch<'a> {
         self.send(Signal::SIGCONT);
     }
 
-    fn conclude(self, status: WaitStatus) -> Finish {
+    fn conclude(&self, status: WaitStatus) -> Finish {
         if let Some(failure) = self.failure {
             return Finish::Failed(failure);
         }

@@ -252,7 +252,7 @@ pub fn every_operation_stands_a_fault_at_every_effect(new_lab: &dyn Fn() -> Box<
                 }
             }
         }
-        assert!(crashed > 0 && failed > 0, "{}: no fault was hit", case.name);
+        assert!(crashed > 0 && failed + survived > 0, "{}: no fault was hit", case.name);
         summary.insert(case.name, (crashed, failed, survived));
     }
     for (name, (crashed, failed, survived)) in summary {

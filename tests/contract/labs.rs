@@ -27,7 +27,7 @@ pub struct FakeLab {
 
 impl FakeLab {
     pub fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
         let trees = root.path().join("trees");
         fs::create_dir(&trees).unwrap();
         let store = FakeStore::new(&trees);

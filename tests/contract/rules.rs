@@ -378,7 +378,7 @@ pub fn mounts_have_the_flags_that_were_asked_for(lab: &dyn Lab) {
     let session = bench.clone_session("s", "v1").unwrap();
     for tree in [session, bench.draft("v2"), bench.version("v1")] {
         for (nosuid, nodev) in [(false, false), (true, false), (false, true), (true, true)] {
-            let options = MountOptions { nosuid, nodev, volatile: false };
+            let options = MountOptions { nosuid, nodev, volatile: false, memory: None };
             let mounted = bench.mount_with(&tree, options).unwrap();
             if lab.has_real_mounts() {
                 let flags = rustix::fs::statvfs(&mounted.path).unwrap().f_flag;

@@ -132,7 +132,8 @@ pub(crate) fn session(text: &str) -> SessionId {
     text.parse().unwrap()
 }
 
-pub(crate) const NONE: MountOptions = MountOptions { nosuid: false, nodev: false, volatile: false };
+pub(crate) const NONE: MountOptions =
+    MountOptions { nosuid: false, nodev: false, volatile: false, memory: None };
 
 pub(crate) fn keep(versions: &[&str]) -> BTreeSet<VersionId> {
     versions.iter().map(|text| version(text)).collect()

@@ -1,2 +1,53 @@
 //! The project's own tools: `cargo xtask help`.
-fn main() {}
+//!
+//! One file (or folder) for each command. They run as the developer, never with more rights than that, except where
+//! a step says that it calls `sudo apt-get`.
+
+mod completions;
+mod debian;
+mod demo;
+mod dist;
+mod man;
+mod program;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's own tools", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build and use the virtual machines that have ZFS
+    #[command(subcommand)]
+    Vm(vm::cli::Command),
+    Test(test::Args),
+    Demo(demo::Args),
+    Man(man::Args),
+    Dist(dist::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = program::catch_signals().and_then(|()| match cli.command {
+        Command::Vm(command) => vm::cli::run(command),
+        Command::Test(args) => test::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Man(args) => man::run(&args).map(|()| 0),
+        Command::Dist(args) => dist::run(&args).map(|()| 0),
+    });
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

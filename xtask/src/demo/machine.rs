@@ -1,0 +1,95 @@
+//! The story in a machine: a store on a real pool. The guest has no network, so the tree comes as a tar archive that
+//! mmdebstrap made on the host, and the package as a file; both are kept with the machines.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{PACKAGE, SUITE, Stage, build};
+use crate::debian::archive::Archive;
+use crate::debian::sources::{self, Source};
+use crate::debian::{self, libzfs};
+use crate::program::{self, step};
+use crate::vm::cache::Layer;
+use crate::vm::{self, Job, Machine};
+
+const POOL: &str = "tank";
+const LIMIT: Duration = Duration::from_secs(1500);
+/// Before the story; /tmp is a place that sessions of the default profile see.
+const SET_UP: &str = "\
+set -e\n\
+cp /in/package.deb /tmp/package.deb\n\
+truncate -s 6G /scratch/tank.img\n\
+zpool create -O mountpoint=none tank /scratch/tank.img\n\
+set +e\n";
+
+/// Runs it and gives its status.
+///
+/// # Errors
+/// When the program, the tree or the machine cannot be made.
+pub fn run(machine: Machine) -> Result<u8> {
+    let tree = tree().ensure()?;
+    let program = build(&[], libzfs::provide()?)?;
+    let stage = Stage {
+        program: "/in/zchroot",
+        store: "zfs",
+        pool: POOL,
+        from: "/in/tree.tar",
+        install: "dpkg --install /tmp/package.deb",
+        root: "",
+        work: "/scratch/demo",
+    };
+    let results = libzfs::target_dir().join("vm").join(format!("demo-{}", machine.name()));
+    let mut job = Job::new(format!("{SET_UP}{}", stage.script()), results);
+    job.timeout = LIMIT;
+    job.files_in = vec![
+        (program, PathBuf::from("zchroot")),
+        (tree.join("tree.tar"), PathBuf::from("tree.tar")),
+        (tree.join("package.deb"), PathBuf::from("package.deb")),
+    ];
+    step(format!("the story begins, in the {} machine", machine.name()));
+    let status = vm::run(machine, &job)?;
+    if status == 0 {
+        println!(
+            "\nThe machine is gone, and the pool with it. Another one, with a shell:\n    cargo xtask vm shell"
+        );
+    }
+    Ok(vm::cli::exit_status(status))
+}
+
+/// The tree and the package.
+fn tree() -> Layer {
+    Layer::new("demo", &[SUITE, PACKAGE], |work| {
+        debian::ensure_packages(&["mmdebstrap"])?;
+        let source = Source {
+            uri: sources::debian_mirror(),
+            suite: SUITE.to_owned(),
+            components: vec!["main".to_owned()],
+            signed_by: Some(debian::keyring(SUITE)?.display().to_string()),
+        };
+        step(format!("Debian {SUITE} by mmdebstrap (about a minute)"));
+        bootstrap(work, &source)?;
+        let archive = Archive::open(&work.join("apt"), &[source])?;
+        let version = archive.newest(PACKAGE, SUITE)?;
+        let deb = archive.download(PACKAGE, &version, work)?;
+        std::fs::rename(deb, work.join("package.deb"))?;
+        Ok(std::fs::remove_dir_all(work.join("apt"))?)
+    })
+}
+
+fn bootstrap(work: &Path, source: &Source) -> Result<()> {
+    if !debian::is_root() {
+        // It then works in a user namespace, for which it needs newuidmap.
+        debian::ensure_packages(&["uidmap"])?;
+    }
+    let mut command = program::command("mmdebstrap");
+    command.args([
+        "--variant=minbase",
+        "--aptopt=Acquire::Languages \"none\"",
+        "--aptopt=Acquire::Retries \"3\"",
+    ]);
+    command.arg(SUITE).arg(work.join("tree.tar")).arg(source.line());
+    command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
+    program::logged(&mut command, &work.join("build.log"))
+}

@@ -1,0 +1,156 @@
+//! The tests, by cargo-nextest: on this host, and in the machines.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::checks::{cargo, ensure_cargo_tool};
+use super::tally::{Skip, Tally};
+use crate::debian::{self, libzfs};
+use crate::program;
+use crate::vm::{self, Machine};
+
+/// Where nextest leaves its report; its directory is not cargo's target directory, wherever that is.
+const JUNIT: &str = "target/nextest/default/junit.xml";
+/// How long the tests in a machine may take, its boot included.
+const MACHINE_LIMIT: Duration = Duration::from_secs(1800);
+/// Programs that tests on the host call.
+const PROGRAMS: [&str; 5] = ["busybox-static", "mmdebstrap", "strace", "hyperfine", "pkg-config"];
+
+/// Runs everything that needs no ZFS, as root.
+///
+/// # Errors
+/// When the tests do not build, or we can be root in no way.
+pub fn host(filter: Option<&str>) -> Result<Tally> {
+    ensure_cargo_tool("cargo-nextest")?;
+    debian::ensure_packages(&PROGRAMS)?;
+    let expression = format!("not ({})", vm::test::SELECT);
+    let junit = libzfs::workspace().join(JUNIT);
+    remove(&junit)?;
+    let mut command = nextest(&["run"], &expression)?;
+    command.args(["--no-tests", "pass", "--no-input-handler"]).args(filter);
+    as_root(&mut command)?;
+    let status = program::shown(&mut command)?;
+    collect("host", &junit, status.code(), ignored(&expression, filter)?)
+}
+
+/// Runs the tests that need ZFS in a machine.
+///
+/// # Errors
+/// When the tests do not build or the machine fails.
+pub fn machine(machine: Machine, filter: Option<&str>) -> Result<Tally> {
+    ensure_cargo_tool("cargo-nextest")?;
+    let results = libzfs::target_dir().join("vm").join(format!("test-{}", machine.name()));
+    let junit = results.join("junit.xml");
+    remove(&junit)?;
+    let status = vm::test::run(machine, filter, MACHINE_LIMIT)?;
+    collect(machine.name(), &junit, Some(i32::from(status)), ignored(vm::test::SELECT, filter)?)
+}
+
+/// A nextest command for the tests of an expression.
+fn nextest(args: &[&str], expression: &str) -> Result<Command> {
+    let mut command = cargo(&["nextest"]);
+    command.args(args).args(["--workspace", "-E", expression]).envs(libzfs::provide()?);
+    Ok(command)
+}
+
+/// Lets the test binaries run as root: by themselves if we are it, else each through sudo.
+fn as_root(command: &mut Command) -> Result<()> {
+    if debian::is_root() {
+        return Ok(());
+    }
+    let can = program::which("sudo").is_some()
+        && Command::new("sudo").args(["-n", "true"]).status().is_ok_and(|status| status.success());
+    if !can {
+        bail!("the tests on the host need root: become root, or let sudo do without a password");
+    }
+    let rustc = program::output(Command::new("rustc").arg("-vV"))?;
+    let host =
+        rustc.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names no host")?;
+    let variable = format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace('-', "_"));
+    // The loader hides LD_LIBRARY_PATH from sudo, a setuid program: it goes as a word.
+    let mut runner = "sudo -n --preserve-env env".to_owned();
+    let libraries =
+        command.get_envs().find_map(|(name, value)| value.filter(|_| name == OsStr::new("LD_LIBRARY_PATH")));
+    if let Some(libraries) = libraries {
+        runner.push_str(&format!(" LD_LIBRARY_PATH={}", libraries.to_string_lossy()));
+    }
+    command.env(variable, runner);
+    Ok(())
+}
+
+/// What a finished run says; one without a report has failed as a whole.
+fn collect(name: &str, junit: &Path, status: Option<i32>, skipped: Vec<Skip>) -> Result<Tally> {
+    // 4 is nextest's "no tests to run".
+    if !junit.exists() && matches!(status, Some(0 | 4)) {
+        return Ok(Tally { skipped, ..Tally::default() });
+    }
+    let text = fs::read_to_string(junit)
+        .with_context(|| format!("{name}: nextest ended with {status:?} and no report"))?;
+    let mut tally = Tally::of_junit(&text)?;
+    if status != Some(0) && tally.failed.is_empty() {
+        tally.failed.push(format!("{name}: nextest ended with {status:?}"));
+    }
+    tally.skipped.extend(skipped);
+    Ok(tally)
+}
+
+/// The tests of an expression that are marked as ignored: nextest says nothing of them in its report.
+fn ignored(expression: &str, filter: Option<&str>) -> Result<Vec<Skip>> {
+    let mut command = nextest(&["list"], expression)?;
+    command.args(["--run-ignored", "all", "--message-format", "json", "--cargo-quiet"]).args(filter);
+    let list: Value = serde_json::from_str(&program::output(&mut command)?).context("read nextest's list")?;
+    Ok(ignored_in(&list))
+}
+
+fn ignored_in(list: &Value) -> Vec<Skip> {
+    let suites = list["rust-suites"].as_object().into_iter().flatten();
+    suites
+        .flat_map(|(binary, suite)| {
+            let tests = suite["testcases"].as_object().into_iter().flatten();
+            tests
+                .filter(|(_, test)| test["ignored"] == true && test["filter-match"]["status"] == "matches")
+                .map(move |(test, _)| Skip {
+                    name: format!("{binary} {test}"),
+                    why: "marked #[ignore]".to_owned(),
+                })
+        })
+        .collect()
+}
+
+fn remove(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ignored_tests_of_the_lane_are_skips() {
+        let test = |ignored: bool, status: &str| serde_json::json!({"ignored": ignored, "filter-match": {"status": status}});
+        let list = serde_json::json!({"rust-suites": {"zchroot::x": {"testcases": {
+            "a": test(true, "matches"), "b": test(false, "matches"), "c": test(true, "mismatch"),
+        }}}});
+        let names: Vec<String> = ignored_in(&list).into_iter().map(|skip| skip.name).collect();
+        assert_eq!(names, ["zchroot::x a"]);
+    }
+
+    #[test]
+    fn a_run_without_a_report_has_failed() {
+        let nowhere = Path::new("/nonexistent/junit.xml");
+        assert!(collect("host", nowhere, Some(101), Vec::new()).is_err());
+        assert!(collect("host", nowhere, None, Vec::new()).is_err());
+        assert!(collect("host", nowhere, Some(4), Vec::new()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,154 @@
+//! `cargo xtask vm test`: builds the tests on the host, runs those that need ZFS in a machine.
+//!
+//! The carrier is `cargo nextest archive`: the guest needs cargo-nextest's binary and nothing else of Rust.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Job, Machine};
+use crate::debian::libzfs;
+use crate::program::{self, step};
+
+/// What the guest does; the words between @ are filled in.
+const SCRIPT: &str = include_str!("../../vm/test.sh");
+/// The tests that need a pool, by the word in their name.
+pub const SELECT: &str = "test(/zfs_/)";
+
+/// Runs the tests and gives nextest's status.
+///
+/// # Errors
+/// When they do not build or the machine fails; a failing test is a status.
+pub fn run(machine: Machine, filter: Option<&str>, timeout: Duration) -> Result<u8> {
+    let nextest = nextest()?;
+    let results = libzfs::target_dir().join("vm").join(format!("test-{}", machine.name()));
+    if results.exists() {
+        fs::remove_dir_all(&results)?;
+    }
+    fs::create_dir_all(&results)?;
+    let archive = results.join("tests.tar.zst");
+    build_archive(&nextest, &archive)?;
+    let mut job = Job::new(script(filter)?, &results);
+    job.timeout = timeout;
+    job.files_in = vec![(archive, "tests.tar.zst".into()), (nextest, "cargo-nextest".into())];
+    carry_tree(&mut job.files_in)?;
+    step(format!("running the tests in the {} machine", machine.name()));
+    let status = super::run(machine, &job)?;
+    report(&results, status);
+    Ok(super::cli::exit_status(status))
+}
+
+/// cargo-nextest's binary, installed if need be.
+fn nextest() -> Result<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")?;
+    let binary = home.join("bin/cargo-nextest");
+    if let Some(found) =
+        Some(binary.clone()).filter(|file| file.is_file()).or_else(|| program::which("cargo-nextest"))
+    {
+        return Ok(found);
+    }
+    step("installing cargo-nextest (a few minutes)");
+    let log = libzfs::target_dir().join("nextest-install.log");
+    program::logged(Command::new("cargo").args(["install", "--locked", "cargo-nextest"]), &log)?;
+    Ok(binary)
+}
+
+fn build_archive(nextest: &Path, archive: &Path) -> Result<()> {
+    step("building the tests");
+    let mut cargo = Command::new(nextest);
+    cargo.args(["nextest", "archive", "--package", "zchroot", "--archive-file"]).arg(archive);
+    cargo.current_dir(libzfs::workspace()).envs(libzfs::provide()?);
+    let status = program::shown(&mut cargo)?;
+    if !status.success() {
+        bail!("the tests do not build: {status}");
+    }
+    Ok(())
+}
+
+/// The parts of the work tree that a test may read.
+fn carry_tree(files: &mut Vec<(PathBuf, PathBuf)>) -> Result<()> {
+    let root = libzfs::workspace();
+    files.push((root.join("Cargo.toml"), "tree/Cargo.toml".into()));
+    for entry in fs::read_dir(&root)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let unwanted =
+            name.starts_with('.') || name.starts_with("target") || name == "xtask" || name == "Cargo.toml";
+        if !unwanted {
+            files.push((entry.path(), Path::new("tree").join(name)));
+        }
+    }
+    Ok(())
+}
+
+fn script(filter: Option<&str>) -> Result<String> {
+    let quoted = |path: &Path| -> Result<String> {
+        let text =
+            std::path::absolute(path)?.to_str().context("the work tree's path is no UTF-8")?.to_owned();
+        if text.contains('\'') {
+            bail!("{text} has a quote in it");
+        }
+        Ok(text)
+    };
+    Ok(SCRIPT
+        .replace("@EXPRESSION@", &expression(filter)?)
+        .replace("@WORKSPACE@", &quoted(&libzfs::workspace())?)
+        .replace("@TARGET@", &quoted(&libzfs::target_dir())?))
+}
+
+/// nextest's filter expression for a word of the user's.
+fn expression(filter: Option<&str>) -> Result<String> {
+    let Some(word) = filter else { return Ok(SELECT.to_owned()) };
+    // The word goes into an expression inside a shell script.
+    if !word.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c)) {
+        bail!("{word:?}: a filter is a part of a test's name");
+    }
+    Ok(format!("({SELECT}) & test({word})"))
+}
+
+/// Says how it went and where to look.
+fn report(results: &Path, status: i32) {
+    let summary = fs::read_to_string(results.join("junit.xml")).ok().and_then(|text| count(&text));
+    match (status, summary) {
+        // nextest's own code for "no tests to run".
+        (4, _) => step("no test matches"),
+        (_, Some(counts)) => step(format!("{counts} (status {status}; {})", results.display())),
+        (_, None) => step(format!("status {status}, no summary (see {})", results.display())),
+    }
+}
+
+/// The counts in the first element of a junit file.
+fn count(junit: &str) -> Option<String> {
+    let head = junit.lines().find(|line| line.contains("<testsuites "))?;
+    let number = |key: &str| head.split(&format!(" {key}=\"")).nth(1)?.split('"').next()?.parse::<u32>().ok();
+    let (tests, failures, errors) = (number("tests")?, number("failures")?, number("errors")?);
+    Some(format!(
+        "{tests} tests: {} passed, {} failed",
+        tests.saturating_sub(failures + errors),
+        failures + errors
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_a_junit_file_are_read() {
+        let text = "<?xml version=\"1.0\"?>\n<testsuites name=\"vm\" tests=\"12\" failures=\"2\" errors=\"1\" time=\"1.0\">\n";
+        assert_eq!(count(text).unwrap(), "12 tests: 9 passed, 3 failed");
+        assert_eq!(count("<testsuites name=\"x\">"), None);
+    }
+
+    #[test]
+    fn a_filter_cannot_leave_the_expression() {
+        assert_eq!(expression(None).unwrap(), SELECT);
+        assert!(expression(Some("commit_")).unwrap().ends_with("& test(commit_)"));
+        assert!(expression(Some("x) + all(")).is_err() && expression(Some("'; rm")).is_err());
+    }
+}
