@@ -3,6 +3,7 @@
 //! One file (or folder) for each command. They run as the developer, never with more rights than that, except where
 //! a step says that it calls `sudo apt-get`.
 
+mod bench;
 mod completions;
 mod debian;
 mod demo;
@@ -31,6 +32,7 @@ enum Command {
     Test(test::Args),
     Demo(demo::Args),
     Man(man::Args),
+    Bench(bench::Args),
     Dist(dist::Args),
 }
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Man(args) => man::run(&args).map(|()| 0),
+        Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Dist(args) => dist::run(&args).map(|()| 0),
     });
     match result {

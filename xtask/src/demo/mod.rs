@@ -56,6 +56,11 @@ pub fn on_zfs(machine: Machine) -> Result<u8> {
     machine::run(machine)
 }
 
+/// The directory with `tree.tar`, a small Debian, which is made first if need be.
+pub fn tree() -> Result<PathBuf> {
+    machine::tree().ensure()
+}
+
 /// What the story is told with.
 struct Stage<'a> {
     program: &'a str,

@@ -1,0 +1,111 @@
+//! The store on directories, on this host.
+
+use std::net::ToSocketAddrs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::samples::Samples;
+use super::table::Target;
+use super::{Lane, build, results_dir, script, text, work_dir};
+use crate::debian::{self, libzfs};
+use crate::program::{self, step};
+
+pub const STAGE: &str = include_str!("../../bench/dir.sh");
+const PROFILES: &str = "minimal default sbuild";
+const TARGETS: [Target; 2] = [
+    Target { operation: "run", profile: "default", other: "directory", at_most: 10.0, aim: 20.0 },
+    Target { operation: "exec", profile: "default", other: "directory", at_most: 2.0, aim: 4.0 },
+];
+
+/// Measures.
+///
+/// # Errors
+/// When we cannot be root, the program does not build, or a case fails.
+pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
+    debian::ensure_packages(&["schroot", "hyperfine"])?;
+    warn_of_slow_names();
+    let environment = libzfs::provide()?;
+    // Without the library installed a program that links it would need an environment that slows what it is compared with.
+    let features: &[&str] = if environment.is_empty() { &[] } else { &["--no-default-features"] };
+    build(&[&["--bin", "zchroot"], features].concat(), &[])?;
+    let work = work_dir()?;
+    let _lock = program::lock(&work.join("lock"), "bench")?;
+    let program = work.join("zchroot");
+    std::fs::copy(libzfs::target_dir().join("release/zchroot"), &program)?;
+    let results = results_dir("dir")?;
+    let trees = work.join("trees");
+    let script = script(
+        &[
+            ("WORK", text(&trees)?),
+            ("RESULTS", text(&results)?),
+            ("ZCHROOT", text(&program)?),
+            ("TREE", text(tree)?),
+            ("PROFILES", PROFILES),
+            ("RUNS", &runs.to_string()),
+            ("ROUNDS", &rounds.to_string()),
+        ],
+        STAGE,
+    )?;
+    let file = work.join("dir.sh");
+    std::fs::write(&file, script)?;
+    step(format!("{rounds} rounds with {runs} runs of each case, on this host"));
+    let status = program::shown(as_root("bash")?.arg(&file))?;
+    if !status.success() {
+        bail!("measuring: {status} (see {})", results.display());
+    }
+    let with = if environment.is_empty() { "" } else { ", built without the store on ZFS" };
+    Ok(Lane {
+        name: "dir",
+        about: about(rounds * runs, with)?,
+        targets: &TARGETS,
+        samples: Samples::read(&results)?,
+    })
+}
+
+fn about(runs: u32, with: &str) -> Result<String> {
+    let uname = program::output(Command::new("uname").arg("-rm"))?;
+    let cpus = std::thread::available_parallelism()?;
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').nth(1).unwrap_or("?").to_owned();
+    let schroot = program::output(Command::new("dpkg-query").args(["-W", "-f=${Version}", "schroot"]))?;
+    let hyperfine = program::output(program::command("hyperfine").arg("--version"))?;
+    let file_system = program::output(Command::new("stat").args(["-f", "-c", "%T"]).arg(work_dir()?))?;
+    let date = program::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+    Ok(format!(
+        "## The store `dir`, on a host\n\n{}, Linux {}, {cpus} CPUs, load {load} over the run, {}, \
+         schroot {schroot}, {}. {runs} runs of each case.\n\n\
+         zchroot (release build{with}) begins overlay sessions of its store `dir`; schroot has the same Debian tree as type \
+         directory, alone and with union-type overlay. Both run as root, with profiles of the same names, on one file system.\n",
+        date.trim(),
+        uname.trim(),
+        file_system.trim(),
+        hyperfine.trim(),
+    ))
+}
+
+/// schroot asks for the address of the host's name several times in each call.
+fn warn_of_slow_names() {
+    let Ok(name) = program::output(Command::new("uname").arg("-n")) else { return };
+    let begun = Instant::now();
+    let found = (name.trim(), 0).to_socket_addrs().is_ok();
+    if !found || begun.elapsed() > Duration::from_millis(50) {
+        step(format!(
+            "warning: the name of this host, {}, is not in /etc/hosts: schroot will ask the network for it in each call",
+            name.trim()
+        ));
+    }
+}
+
+fn as_root(name: &str) -> Result<Command> {
+    if debian::is_root() {
+        return Ok(program::command(name));
+    }
+    let sudo =
+        program::which("sudo").context("the benchmark on this host needs root, and there is no sudo")?;
+    let mut command = Command::new(sudo);
+    command.arg(program::which(name).with_context(|| format!("there is no {name}"))?);
+    Ok(command)
+}
