@@ -7,8 +7,11 @@ fn orphans(host: &Installation) {
     host.zchroot(["begin", "demo", "-n", "lost"]).ok();
     host.zchroot(["source", "begin", "demo", "-n", "lost-source"]).ok();
     for name in ["lost", "lost-source"] {
-        nix::mount::umount2(&host.at(&format!("/run/zchroot/mount/{name}/sys")), nix::mount::MntFlags::MNT_DETACH)
-            .unwrap();
+        nix::mount::umount2(
+            &host.at(&format!("/run/zchroot/mount/{name}/sys")),
+            nix::mount::MntFlags::MNT_DETACH,
+        )
+        .unwrap();
         std::fs::remove_file(host.at(&format!("/var/lib/zchroot/sessions/{name}.toml"))).unwrap();
         std::fs::remove_file(host.at(&format!("/run/zchroot/lock/session-{name}"))).unwrap();
     }

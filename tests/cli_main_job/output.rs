@@ -17,7 +17,10 @@ fn dir_an_empty_installation_says_how_to_begin() {
 #[test]
 fn dir_list_shows_templates_and_sessions() {
     let host = Installation::with_demo();
-    host.define("demo", "version = 1\nprofile = \"minimal\"\ndescription = \"A demo\"\naliases = [\"d\", \"e\"]\n");
+    host.define(
+        "demo",
+        "version = 1\nprofile = \"minimal\"\ndescription = \"A demo\"\naliases = [\"d\", \"e\"]\n",
+    );
     host.define("empty", "version = 1\n");
     host.zchroot(["begin", "demo", "-n", "work"]).ok();
     let current = host.current("demo");
@@ -91,7 +94,10 @@ fn dir_history_shows_every_version_newest_first() {
     let host = Installation::with_demo();
     host.zchroot(["begin", "demo", "-n", "work"]).ok();
     host.zchroot(["update", "demo", "-q", "-m", "the second", "--", "true"]).ok();
-    let (first, second) = { let all = host.versions("demo"); (all[0].clone(), all[1].clone()) };
+    let (first, second) = {
+        let all = host.versions("demo");
+        (all[0].clone(), all[1].clone())
+    };
     let text = host.zchroot(["history", "demo"]).ok().text();
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["GEN", "VERSION", "TREE", "COMMITTED", "BY", "SIZE", "SESSIONS", "MESSAGE"]);

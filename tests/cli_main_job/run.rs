@@ -48,7 +48,10 @@ fn dir_a_command_is_the_user_in_the_directory_that_was_asked_for() {
         host.zchroot([&["run", "demo"], words, &["--", "sh", "-c", script]].concat()).ok().text()
     };
     assert_eq!(run(&["-d", "/etc"], "pwd; id -u"), "/etc\n0");
-    assert_eq!(run(&["-u", "nobody", "-d", "/tmp"], "pwd; id -u; id -g; id -un"), "/tmp\n65534\n65534\nnobody");
+    assert_eq!(
+        run(&["-u", "nobody", "-d", "/tmp"], "pwd; id -u; id -g; id -un"),
+        "/tmp\n65534\n65534\nnobody"
+    );
     assert_eq!(run(&[], "pwd"), "/", "the caller is in /");
     assert_eq!(run(&["-u", "nobody", "-d", "/tmp"], "touch a; stat -c %U a"), "nobody");
     host.assert_nothing_left();
@@ -85,14 +88,26 @@ fn dir_a_login_shell_is_started_if_no_command_is_given() {
 fn dir_without_a_network_there_is_only_lo() {
     let host = Installation::with_demo();
     let count = "ls /sys/class/net; ip -o link show | wc -l";
-    host.zchroot(["run", "demo", "-d", "/", "--net", "none", "--", "sh", "-c", "ip -o link show | cut -d: -f2"])
-        .ok()
-        .prints(" lo");
+    host.zchroot([
+        "run",
+        "demo",
+        "-d",
+        "/",
+        "--net",
+        "none",
+        "--",
+        "sh",
+        "-c",
+        "ip -o link show | cut -d: -f2",
+    ])
+    .ok()
+    .prints(" lo");
     let defined = "version = 1\nprofile = \"minimal\"\nnet = \"none\"\n";
     host.define("demo", defined);
     host.run_in_demo("ip -o link show | wc -l").ok().prints("1");
     // An option never takes back what the definition says.
-    let done = host.zchroot(["run", "demo", "-d", "/", "--net", "host", "--", "sh", "-c", "ip -o link | wc -l"]);
+    let done =
+        host.zchroot(["run", "demo", "-d", "/", "--net", "host", "--", "sh", "-c", "ip -o link | wc -l"]);
     done.ok().prints("1");
     assert!(host.run_in_demo(count).ok().text().contains("lo"));
 }
@@ -133,15 +148,19 @@ fn dir_what_a_session_writes_is_gone_with_it() {
 #[test]
 fn dir_processes_that_a_command_leaves_behind_are_gone_with_its_session() {
     let host = Installation::with_demo();
-    host.run_in_demo("setsid sleep 1000 >/dev/null 2>&1 </dev/null & cd /tmp; setsid sleep 1001 >/dev/null 2>&1 &")
-        .ok();
+    host.run_in_demo(
+        "setsid sleep 1000 >/dev/null 2>&1 </dev/null & cd /tmp; setsid sleep 1001 >/dev/null 2>&1 &",
+    )
+    .ok();
     host.assert_nothing_left();
 }
 
 #[test]
 fn dir_a_signal_reaches_the_command_and_the_session_ends() {
     let host = Installation::with_demo();
-    for (signal, status) in [(Signal::SIGTERM, 128 + 15), (Signal::SIGINT, 128 + 2), (Signal::SIGHUP, 128 + 1)] {
+    for (signal, status) in
+        [(Signal::SIGTERM, 128 + 15), (Signal::SIGINT, 128 + 2), (Signal::SIGHUP, 128 + 1)]
+    {
         let running = host.order(["run", "demo", "-d", "/", "--", "sleep", "1000"]).start();
         wait_until("the command runs", || !sleeping(host.path()).is_empty());
         running.signal(signal);

@@ -52,7 +52,10 @@ fn dir_end_ends_all_that_are_named_and_says_which_would_not() {
     host.zchroot(["source", "begin", "demo", "-n", "source"]).ok();
     host.zchroot(["end", "--all"]).ok();
     assert_eq!(host.sessions(), ["source"], "a source session carries work and stays");
-    host.zchroot(["end", "source"]).exits(1).says("commit or abort").says("hint: zchroot source abort source");
+    host.zchroot(["end", "source"])
+        .exits(1)
+        .says("commit or abort")
+        .says("hint: zchroot source abort source");
     host.zchroot(["source", "abort", "source"]).ok();
     host.assert_nothing_left();
 }
@@ -62,7 +65,9 @@ fn dir_ending_a_session_ends_what_runs_in_it() {
     let host = Installation::with_demo();
     host.zchroot(["begin", "demo", "-n", "work"]).ok();
     let running = host.order(["exec", "work", "-d", "/", "--", "sh", "-c", "echo up; sleep 1000"]).start();
-    crate::harness::wait_until("the command runs", || !crate::harness::left::processes(host.path()).is_empty());
+    crate::harness::wait_until("the command runs", || {
+        !crate::harness::left::processes(host.path()).is_empty()
+    });
     host.zchroot(["end", "work"]).ok();
     running.finish().exits(137);
     host.assert_nothing_left();

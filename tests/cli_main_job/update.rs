@@ -81,7 +81,16 @@ fn dir_an_aborted_source_session_changes_nothing() {
 #[test]
 fn dir_nothing_of_the_host_is_committed() {
     let host = Installation::with_demo();
-    host.zchroot(["update", "demo", "-q", "--", "sh", "-c", "ls /proc/self >/dev/null && echo x > /dev/null"]).ok();
+    host.zchroot([
+        "update",
+        "demo",
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        "ls /proc/self >/dev/null && echo x > /dev/null",
+    ])
+    .ok();
     let tree = host.at(&format!("/var/lib/zchroot/store/templates/demo/{}", host.current("demo")));
     let list = |folder: &str| std::fs::read_dir(tree.join(folder)).unwrap().count();
     assert_eq!((list("dev"), list("proc"), list("sys")), (0, 0, 0));
@@ -98,7 +107,8 @@ fn dir_the_second_of_two_maintainers_gets_a_conflict_and_keeps_the_session() {
         host.zchroot(["source", "exec", name, "--", "sh", "-c", &format!("echo {name} > /srv/who")]).ok();
     }
     let first = host.zchroot(["source", "commit", "one"]).ok().text();
-    let conflict = host.zchroot(["source", "commit", "two"]).exits(3).says("conflict").says(&base).says(&first);
+    let conflict =
+        host.zchroot(["source", "commit", "two"]).exits(3).says("conflict").says(&base).says(&first);
     conflict.says("hint: zchroot source abort two");
     host.run_in_demo("cat /srv/who").ok().prints("one");
     // The work is not lost: it can be entered, looked at, and still not be committed.
@@ -115,7 +125,9 @@ fn dir_an_update_that_meets_a_conflict_keeps_its_session() {
     let script = "echo late > /srv/who; echo ready; cat > /dev/null";
     let update = host.order(["update", "demo", "--", "sh", "-c", script]).start();
     crate::harness::wait_until("the update runs", || {
-        host.sessions().first().is_some_and(|id| host.zchroot(["source", "exec", id, "--", "cat", "/srv/who"]).status == 0)
+        host.sessions()
+            .first()
+            .is_some_and(|id| host.zchroot(["source", "exec", id, "--", "cat", "/srv/who"]).status == 0)
     });
     host.zchroot(["source", "begin", "demo", "-n", "quick"]).ok();
     host.zchroot(["source", "commit", "quick"]).ok();

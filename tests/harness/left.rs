@@ -11,7 +11,9 @@ const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/zchroot", "/sys/fs/cgroup/unified/zc
 pub fn over(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let parent = root.join("run/zchroot/mount");
-    found.extend(mounts(root).into_iter().filter(|at| at != &parent).map(|at| format!("mount {}", at.display())));
+    found.extend(
+        mounts(root).into_iter().filter(|at| at != &parent).map(|at| format!("mount {}", at.display())),
+    );
     found.extend(processes(root).into_iter().map(|pid| format!("process {pid}: {}", command(pid))));
     let state = root.join("var/lib/zchroot");
     let locks = entries(&root.join("run/zchroot/lock"));
@@ -30,11 +32,15 @@ pub fn over(root: &Path) -> Vec<String> {
     }
     for template in entries(&state.join("store/templates")) {
         let aside = |path: &PathBuf| name(path).starts_with('.');
-        found.extend(entries(&template).into_iter().filter(aside).map(|path| said("version put aside", &path)));
+        found.extend(
+            entries(&template).into_iter().filter(aside).map(|path| said("version put aside", &path)),
+        );
     }
     for folder in ["etc/zchroot", "etc/zchroot/templates.d"] {
         let temp = |path: &PathBuf| name(path).starts_with(".tmp-");
-        found.extend(entries(&root.join(folder)).into_iter().filter(temp).map(|path| said("temp file", &path)));
+        found.extend(
+            entries(&root.join(folder)).into_iter().filter(temp).map(|path| said("temp file", &path)),
+        );
     }
     if let Ok(stat) = fs::metadata(root) {
         let inode = std::os::unix::fs::MetadataExt::ino(&stat);
