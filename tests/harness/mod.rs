@@ -9,6 +9,7 @@ pub mod left;
 pub mod program;
 pub mod tree;
 
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -165,7 +166,8 @@ impl Drop for Installation {
         if left::clear(self.path(), self.inode()) {
             let _ = std::fs::remove_dir_all(self.path());
         } else {
-            eprintln!("{} stays: mounts below it would not go", self.path().display());
+            let _ =
+                writeln!(std::io::stderr(), "{} stays: mounts below it would not go", self.path().display());
         }
     }
 }
