@@ -237,6 +237,7 @@ impl<'a> Records<'a> {
     /// # Errors
     /// The file system refused.
     pub fn save(&self, record: &Record) -> Result<(), Error> {
+        file::make_dirs(&self.layout.records(), 0o755)?;
         let path = self.layout.record(&record.id);
         let text = toml::to_string(record)
             .map_err(|error| Error::Damaged { path: path.display().to_string(), why: error.to_string() })?;

@@ -362,3 +362,6 @@ impl Store for FakeStore {
         tree::tree_size(std::os::fd::AsFd::as_fd(&top)).map_err(failed("measure", &object))
     }
 }
+
+#[cfg(test)]
+mod tests;

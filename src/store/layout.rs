@@ -110,7 +110,7 @@ impl Layout {
         self.run().join("lock")
     }
 
-    /// The lock of a template: source begin, commit, settle.
+    /// The lock of a template: one settles it at a time.
     #[must_use]
     pub fn template_lock(&self, template: &TemplateName) -> PathBuf {
         self.locks().join(format!("template-{template}"))

@@ -10,6 +10,9 @@ use rustix::process::{self as proc, Pid, Signal, WaitOptions};
 use super::clone::exit_now;
 use super::report::Report;
 
+/// How long a lost SIGCHLD goes unnoticed at most.
+const LOOK_AGAIN: libc::timespec = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+
 /// Waits for the command, passing on the signals that come from outside.
 pub(super) fn supervise(command: Pid, pipe: BorrowedFd<'_>) -> ! {
     detach();
@@ -20,13 +23,13 @@ pub(super) fn supervise(command: Pid, pipe: BorrowedFd<'_>) -> ! {
         // SAFETY: sigfillset makes the set whole before it is read.
         let signal = unsafe {
             libc::sigfillset(all.as_mut_ptr());
-            libc::sigwaitinfo(all.as_ptr(), &raw mut info)
+            libc::sigtimedwait(all.as_ptr(), &raw mut info, &raw const LOOK_AGAIN)
         };
-        match signal {
-            libc::SIGCHLD => reap(command, pipe),
-            signal if signal > 0 && is_from_outside(&info) => pass_on(command, signal),
-            _ => {}
+        if signal > 0 && signal != libc::SIGCHLD && is_from_outside(&info) {
+            pass_on(command, signal);
         }
+        // Whatever woke us: a signal that somebody in the namespace took away may cost a moment, never the session.
+        reap(command, pipe);
     }
 }
 

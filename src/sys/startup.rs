@@ -227,27 +227,9 @@ fn take_limits() -> Result<Vec<(Resource, Rlimit)>, Error> {
     for (resource, want) in LIMITS {
         let old = rustix::process::getrlimit(resource);
         saved.push((resource, old));
-        step("set resource limits", set_limit(resource, old, wanted(old, want)))?;
+        step("set resource limits", rustix::process::setrlimit(resource, wanted(old, want)))?;
     }
     Ok(saved)
-}
-
-/// Sets a limit. Raising a hard one takes CAP_SYS_RESOURCE, which setuid root has and root in a container may
-/// not have: plain root then works within the limits that it was given, since it set them itself.
-fn set_limit(resource: Resource, old: Rlimit, new: Rlimit) -> rustix::io::Result<()> {
-    match rustix::process::setrlimit(resource, new) {
-        Err(rustix::io::Errno::PERM) if rustix::process::getuid().is_root() => {
-            let within = |limit: Option<u64>| match (limit, old.maximum) {
-                (Some(limit), Some(most)) => Some(limit.min(most)),
-                (limit, most) => limit.or(most),
-            };
-            rustix::process::setrlimit(
-                resource,
-                Rlimit { current: within(new.current), maximum: old.maximum },
-            )
-        }
-        other => other,
-    }
 }
 
 /// `None` in a limit is infinity.

@@ -219,7 +219,7 @@ fn run(case: &Case, bench: &Bench<'_>, plan: Plan) -> (Ran, Vec<&'static str>) {
     (ran, seen)
 }
 
-pub fn every_operation_stands_a_fault_at_every_effect(new_lab: &dyn Fn() -> Box<dyn Lab>) {
+pub(crate) fn every_operation_stands_a_fault_at_every_effect(new_lab: &dyn Fn() -> Box<dyn Lab>) {
     let mut summary = BTreeMap::new();
     for case in &CASES {
         let (mut crashed, mut failed, mut survived) = (0, 0, 0);

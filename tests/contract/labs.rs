@@ -18,7 +18,7 @@ fn scratch(root: &TempDir) -> PathBuf {
 }
 
 /// The model in memory.
-pub struct FakeLab {
+pub(crate) struct FakeLab {
     store: FakeStore,
     layout: Layout,
     scratch: PathBuf,
@@ -26,7 +26,7 @@ pub struct FakeLab {
 }
 
 impl FakeLab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir_in("/dev/shm").unwrap();
         let trees = root.path().join("trees");
         fs::create_dir(&trees).unwrap();
@@ -62,19 +62,19 @@ impl Lab for FakeLab {
 }
 
 /// Directories and overlayfs; needs root.
-pub struct DirLab {
+pub(crate) struct DirLab {
     layout: Layout,
     scratch: PathBuf,
     _root: TempDir,
 }
 
 impl DirLab {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::at(tempfile::tempdir().unwrap())
     }
 
     /// In memory, where a thousand commits cost no disk a thousand flushes.
-    pub fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         Self::at(tempfile::tempdir_in("/dev/shm").unwrap())
     }
 
@@ -122,7 +122,7 @@ impl Lab for DirLab {
 }
 
 #[cfg(feature = "zfs")]
-pub use zfs::ZfsLab;
+pub(crate) use zfs::ZfsLab;
 
 #[cfg(feature = "zfs")]
 mod zfs {
@@ -139,7 +139,7 @@ mod zfs {
     const SIZE: u64 = 2 << 30;
 
     /// A pool of its own on a file; only in the test machine.
-    pub struct ZfsLab {
+    pub(crate) struct ZfsLab {
         pool: String,
         layout: Layout,
         scratch: PathBuf,
@@ -147,7 +147,7 @@ mod zfs {
     }
 
     impl ZfsLab {
-        pub fn new() -> Self {
+        pub(crate) fn new() -> Self {
             static NEXT: AtomicU64 = AtomicU64::new(0);
             assert!(
                 Path::new(GUARD).exists(),

@@ -4,10 +4,10 @@
 //! suite makes carries its version's name in many places ([`write_stamp`]), so that a tree that is half of one
 //! version and half of another is seen ([`read_stamp`]).
 
-pub mod faults;
-pub mod labs;
-pub mod races;
-pub mod rules;
+pub(crate) mod faults;
+pub(crate) mod labs;
+pub(crate) mod races;
+pub(crate) mod rules;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ use zchroot::store::{
 };
 
 /// A store that may be ruined.
-pub trait Lab: Sync {
+pub(crate) trait Lab: Sync {
     /// A handle of its own, as another process would open it.
     fn store(&self) -> Box<dyn Store>;
     /// Where pointers and the like lie.
@@ -37,9 +37,9 @@ pub trait Lab: Sync {
 }
 
 /// A mounted tree; unmounted when dropped, also by a failed test.
-pub struct Mounted<'a> {
+pub(crate) struct Mounted<'a> {
     lab: &'a dyn Lab,
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 impl Drop for Mounted<'_> {
@@ -50,49 +50,49 @@ impl Drop for Mounted<'_> {
 }
 
 /// A store at work on the template `sid`.
-pub struct Bench<'a> {
-    pub lab: &'a dyn Lab,
-    pub store: Box<dyn Store>,
-    pub sid: TemplateName,
+pub(crate) struct Bench<'a> {
+    pub(crate) lab: &'a dyn Lab,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) sid: TemplateName,
 }
 
-pub fn version(text: &str) -> VersionId {
+pub(crate) fn version(text: &str) -> VersionId {
     text.parse().unwrap()
 }
 
-pub fn session(text: &str) -> SessionId {
+pub(crate) fn session(text: &str) -> SessionId {
     text.parse().unwrap()
 }
 
-pub fn set(names: &[&str]) -> BTreeSet<VersionId> {
+pub(crate) fn set(names: &[&str]) -> BTreeSet<VersionId> {
     names.iter().map(|name| version(name)).collect()
 }
 
 impl<'a> Bench<'a> {
-    pub fn new(lab: &'a dyn Lab) -> Self {
+    pub(crate) fn new(lab: &'a dyn Lab) -> Self {
         let store = lab.store();
         store.init().unwrap();
         Self { lab, store, sid: "sid".parse().unwrap() }
     }
 
     /// As new, with a handle of its own.
-    pub fn again(&self) -> Bench<'a> {
+    pub(crate) fn again(&self) -> Bench<'a> {
         Bench { lab: self.lab, store: self.lab.store(), sid: self.sid.clone() }
     }
 
-    pub fn draft(&self, name: &str) -> Tree {
+    pub(crate) fn draft(&self, name: &str) -> Tree {
         Tree::Draft(self.sid.clone(), version(name))
     }
 
-    pub fn version(&self, name: &str) -> Tree {
+    pub(crate) fn version(&self, name: &str) -> Tree {
         Tree::Version(self.sid.clone(), version(name))
     }
 
-    pub fn mount(&self, tree: &Tree) -> Result<Mounted<'a>, Error> {
+    pub(crate) fn mount(&self, tree: &Tree) -> Result<Mounted<'a>, Error> {
         self.mount_with(tree, MountOptions::default())
     }
 
-    pub fn mount_with(&self, tree: &Tree, options: MountOptions) -> Result<Mounted<'a>, Error> {
+    pub(crate) fn mount_with(&self, tree: &Tree, options: MountOptions) -> Result<Mounted<'a>, Error> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let path = self.lab.scratch().join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
         fs::create_dir(&path).unwrap();
@@ -105,13 +105,13 @@ impl<'a> Bench<'a> {
         }
     }
 
-    pub fn stamp(&self, tree: &Tree) -> String {
+    pub(crate) fn stamp(&self, tree: &Tree) -> String {
         let mounted = self.mount(tree).unwrap_or_else(|error| panic!("{tree:?}: {}", chain(&error)));
         read_stamp(&mounted.path)
     }
 
     /// A draft with its contents, and what is known of it.
-    pub fn prepare(&self, name: &str, base: Option<&str>) {
+    pub(crate) fn prepare(&self, name: &str, base: Option<&str>) {
         match base {
             None => self.store.draft_new(&self.sid, &version(name)).unwrap(),
             Some(base) => self
@@ -126,13 +126,13 @@ impl<'a> Bench<'a> {
     }
 
     /// Writes the file that says what is known of a version: who commits does it before the commit.
-    pub fn describe(&self, name: &str) {
+    pub(crate) fn describe(&self, name: &str) {
         let about = self.lab.layout().version(&self.sid, &version(name));
         fs::create_dir_all(about.parent().unwrap()).unwrap();
         fs::write(about, format!("version = \"{name}\"\n")).unwrap();
     }
 
-    pub fn publish(&self, name: &str, base: Option<&str>) -> Result<Published, Error> {
+    pub(crate) fn publish(&self, name: &str, base: Option<&str>) -> Result<Published, Error> {
         let base = base.map(version);
         let published = self.store.publish(&self.sid, &version(name), base.as_ref())?;
         if published == Published::Committed {
@@ -141,45 +141,45 @@ impl<'a> Bench<'a> {
         Ok(published)
     }
 
-    pub fn commit(&self, name: &str, base: Option<&str>) {
+    pub(crate) fn commit(&self, name: &str, base: Option<&str>) {
         self.prepare(name, base);
         let published = self.publish(name, base).unwrap_or_else(|error| panic!("{}", chain(&error)));
         assert_eq!(published, Published::Committed);
     }
 
-    pub fn clone_session(&self, name: &str, of: &str) -> Result<Tree, Error> {
+    pub(crate) fn clone_session(&self, name: &str, of: &str) -> Result<Tree, Error> {
         let id = session(name);
         self.store.session_clone(&self.sid, &version(of), &id)?;
         Ok(Tree::Session(id))
     }
 
-    pub fn settle(&self, keep: &[&str]) {
+    pub(crate) fn settle(&self, keep: &[&str]) {
         self.store.settle(&self.sid, &set(keep)).unwrap();
     }
 
-    pub fn current(&self) -> Option<String> {
+    pub(crate) fn current(&self) -> Option<String> {
         self.store.current(&self.sid).unwrap().map(|current| current.to_string())
     }
 
     /// `v1 v2+ v3`: heads in their order, `+` for a draft.
-    pub fn heads(&self) -> String {
+    pub(crate) fn heads(&self) -> String {
         let heads = self.store.heads(&self.sid).unwrap();
         let word =
             |head: &zchroot::store::Head| format!("{}{}", head.id, if head.complete { "" } else { "+" });
         heads.iter().map(word).collect::<Vec<_>>().join(" ")
     }
 
-    pub fn session_names(&self) -> Vec<String> {
+    pub(crate) fn session_names(&self) -> Vec<String> {
         self.store.sessions().unwrap().into_iter().map(|session| session.id.to_string()).collect()
     }
 }
 
-pub fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
     format!("{error}: {cause}")
 }
 
-pub fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
+pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
     result.unwrap_err().kind()
 }
 
@@ -187,7 +187,7 @@ const FOLDERS: usize = 4;
 const FILES: usize = 3;
 
 /// Makes a tree be version `stamp`: every file says it, some appear, some vanish, a folder is renamed.
-pub fn write_stamp(top: &Path, stamp: &str) {
+pub(crate) fn write_stamp(top: &Path, stamp: &str) {
     for folder in 0..FOLDERS {
         let folder = top.join(format!("usr/{folder}"));
         fs::create_dir_all(&folder).unwrap();
@@ -208,7 +208,7 @@ pub fn write_stamp(top: &Path, stamp: &str) {
 }
 
 /// Reads which version a tree is, and panics if it is not one as a whole.
-pub fn read_stamp(top: &Path) -> String {
+pub(crate) fn read_stamp(top: &Path) -> String {
     let read = |path: PathBuf| {
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("half a tree: {}: {error}", path.display()))
     };

@@ -22,7 +22,7 @@ fn clone_current(bench: &Bench<'_>, name: &str) -> (String, usize) {
     panic!("a reader got no clone in {RETRIES} tries");
 }
 
-pub fn readers_get_whole_versions_while_commits_go_on(lab: &dyn Lab, commits: usize) {
+pub(crate) fn readers_get_whole_versions_while_commits_go_on(lab: &dyn Lab, commits: usize) {
     let bench = Bench::new(lab);
     bench.commit("v0000", None);
     let done = AtomicBool::new(false);
@@ -69,7 +69,7 @@ pub fn readers_get_whole_versions_while_commits_go_on(lab: &dyn Lab, commits: us
     assert_eq!(lab.leftovers(), Vec::<String>::new());
 }
 
-pub fn of_two_maintainers_one_wins(lab: &dyn Lab, rounds: usize) {
+pub(crate) fn of_two_maintainers_one_wins(lab: &dyn Lab, rounds: usize) {
     let bench = Bench::new(lab);
     bench.commit("start", None);
     let mut base = "start".to_owned();
@@ -97,7 +97,7 @@ pub fn of_two_maintainers_one_wins(lab: &dyn Lab, rounds: usize) {
     }
 }
 
-pub fn a_clone_of_an_old_version_is_whole_or_gone_while_settle_drops_it(lab: &dyn Lab, rounds: usize) {
+pub(crate) fn a_clone_of_an_old_version_is_whole_or_gone_while_settle_drops_it(lab: &dyn Lab, rounds: usize) {
     let bench = Bench::new(lab);
     bench.commit("v0000", None);
     let (mut got, mut gone) = (0, 0);

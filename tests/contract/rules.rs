@@ -9,7 +9,7 @@ use zchroot::store::{ErrorKind, MountOptions, Outcome, Published, Silent, Tree};
 
 use super::{Bench, Lab, kind, read_stamp, session, set, version, write_stamp};
 
-pub fn an_empty_store_has_nothing(lab: &dyn Lab) {
+pub(crate) fn an_empty_store_has_nothing(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     assert_eq!(bench.store.templates().unwrap(), []);
     assert_eq!(bench.store.sessions().unwrap(), []);
@@ -19,18 +19,18 @@ pub fn an_empty_store_has_nothing(lab: &dyn Lab) {
     assert_eq!((settled.dropped.len(), settled.deferred.len()), (0, 0));
 }
 
-pub fn laying_out_again_changes_nothing(lab: &dyn Lab) {
+pub(crate) fn laying_out_again_changes_nothing(lab: &dyn Lab) {
     let store = lab.store();
     assert_ne!(store.init().unwrap(), Vec::<String>::new());
     assert_eq!(lab.store().init().unwrap(), Vec::<String>::new());
 }
 
-pub fn there_is_room_and_it_is_less_than_all(lab: &dyn Lab) {
+pub(crate) fn there_is_room_and_it_is_less_than_all(lab: &dyn Lab) {
     let space = Bench::new(lab).store.space().unwrap();
     assert!(space.available > 0 && space.available <= space.total, "{space:?}");
 }
 
-pub fn a_draft_is_no_version_until_it_is_published(lab: &dyn Lab) {
+pub(crate) fn a_draft_is_no_version_until_it_is_published(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.prepare("v1", None);
     assert_eq!(bench.store.templates().unwrap(), std::slice::from_ref(&bench.sid));
@@ -43,7 +43,7 @@ pub fn a_draft_is_no_version_until_it_is_published(lab: &dyn Lab) {
     assert_eq!(bench.stamp(&bench.version("v1")), "v1");
 }
 
-pub fn a_name_is_taken_once(lab: &dyn Lab) {
+pub(crate) fn a_name_is_taken_once(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.prepare("v2", Some("v1"));
@@ -57,7 +57,7 @@ pub fn a_name_is_taken_once(lab: &dyn Lab) {
     assert_eq!(bench.stamp(&bench.draft("v2")), "v2");
 }
 
-pub fn templates_do_not_know_each_other(lab: &dyn Lab) {
+pub(crate) fn templates_do_not_know_each_other(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     let other = Bench { sid: "trixie".parse().unwrap(), ..bench.again() };
     bench.commit("v1", None);
@@ -69,7 +69,7 @@ pub fn templates_do_not_know_each_other(lab: &dyn Lab) {
     assert_eq!(names, ["sid", "trixie"]);
 }
 
-pub fn publishing_again_is_committed_and_changes_nothing(lab: &dyn Lab) {
+pub(crate) fn publishing_again_is_committed_and_changes_nothing(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.commit("v2", Some("v1"));
@@ -79,7 +79,7 @@ pub fn publishing_again_is_committed_and_changes_nothing(lab: &dyn Lab) {
     assert_eq!((bench.heads().as_str(), bench.current().as_deref()), ("v1 v2", Some("v2")));
 }
 
-pub fn publishing_on_an_old_base_is_a_conflict_and_changes_nothing(lab: &dyn Lab) {
+pub(crate) fn publishing_on_an_old_base_is_a_conflict_and_changes_nothing(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.prepare("late", Some("v1"));
@@ -95,14 +95,14 @@ pub fn publishing_on_an_old_base_is_a_conflict_and_changes_nothing(lab: &dyn Lab
     assert_eq!(bench.current().as_deref(), Some("late"));
 }
 
-pub fn publishing_on_a_base_where_there_is_none_is_a_conflict(lab: &dyn Lab) {
+pub(crate) fn publishing_on_a_base_where_there_is_none_is_a_conflict(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.prepare("v2", None);
     assert_eq!(bench.publish("v2", Some("v1")).unwrap(), Published::Conflict { current: None });
     assert_eq!((bench.heads().as_str(), bench.current()), ("v2+", None));
 }
 
-pub fn publishing_what_is_no_draft_is_gone(lab: &dyn Lab) {
+pub(crate) fn publishing_what_is_no_draft_is_gone(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.describe("v9");
@@ -113,7 +113,7 @@ pub fn publishing_what_is_no_draft_is_gone(lab: &dyn Lab) {
     assert_eq!((bench.heads().as_str(), bench.current().as_deref()), ("v1 v2", Some("v2")));
 }
 
-pub fn a_clone_is_of_exactly_the_version_asked_for(lab: &dyn Lab) {
+pub(crate) fn a_clone_is_of_exactly_the_version_asked_for(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.commit("v2", Some("v1"));
@@ -125,7 +125,7 @@ pub fn a_clone_is_of_exactly_the_version_asked_for(lab: &dyn Lab) {
     assert_eq!(bench.session_names(), ["of-v1", "of-v2", "of-v3"]);
 }
 
-pub fn a_clone_of_what_is_not_there_is_gone_and_leaves_nothing(lab: &dyn Lab) {
+pub(crate) fn a_clone_of_what_is_not_there_is_gone_and_leaves_nothing(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     let unknown = bench.clone_session("s", "v1");
     assert_eq!(kind(unknown), ErrorKind::Gone, "a template that nobody ever made");
@@ -136,7 +136,7 @@ pub fn a_clone_of_what_is_not_there_is_gone_and_leaves_nothing(lab: &dyn Lab) {
     assert_eq!(bench.stamp(&tree), "v1");
 }
 
-pub fn a_session_is_cloned_once(lab: &dyn Lab) {
+pub(crate) fn a_session_is_cloned_once(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.commit("v2", Some("v1"));
@@ -145,7 +145,7 @@ pub fn a_session_is_cloned_once(lab: &dyn Lab) {
     assert_eq!(bench.stamp(&tree), "v1", "the first one is untouched");
 }
 
-pub fn what_a_session_writes_stays_in_it(lab: &dyn Lab) {
+pub(crate) fn what_a_session_writes_stays_in_it(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     let (one, two) = (bench.clone_session("one", "v1").unwrap(), bench.clone_session("two", "v1").unwrap());
@@ -171,7 +171,7 @@ pub fn what_a_session_writes_stays_in_it(lab: &dyn Lab) {
     assert_eq!(bench.stamp(&bench.clone_session("one", "v1").unwrap()), "v1", "no trace in the next one");
 }
 
-pub fn a_file_with_two_names_stays_one_file_in_a_session(lab: &dyn Lab) {
+pub(crate) fn a_file_with_two_names_stays_one_file_in_a_session(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     let mounted = bench.mount(&bench.clone_session("s", "v1").unwrap()).unwrap();
@@ -182,7 +182,7 @@ pub fn a_file_with_two_names_stays_one_file_in_a_session(lab: &dyn Lab) {
     assert_eq!(fs::metadata(&hard).unwrap().ino(), fs::metadata(&link).unwrap().ino());
 }
 
-pub fn the_top_of_a_tree_keeps_its_owner_and_mode(lab: &dyn Lab) {
+pub(crate) fn the_top_of_a_tree_keeps_its_owner_and_mode(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.prepare("v1", None);
     let mode = |tree: &Tree| fs::metadata(&bench.mount(tree).unwrap().path).unwrap().mode() & 0o7777;
@@ -197,7 +197,7 @@ pub fn the_top_of_a_tree_keeps_its_owner_and_mode(lab: &dyn Lab) {
     assert_eq!(mode(&bench.draft("v2")), 0o2751);
 }
 
-pub fn a_commit_touches_no_live_session(lab: &dyn Lab) {
+pub(crate) fn a_commit_touches_no_live_session(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     let tree = bench.clone_session("s", "v1").unwrap();
@@ -215,7 +215,7 @@ pub fn a_commit_touches_no_live_session(lab: &dyn Lab) {
     assert_eq!(bench.stamp(&bench.clone_session("new", "v3").unwrap()), "v3");
 }
 
-pub fn settle_drops_what_is_neither_current_nor_kept(lab: &dyn Lab) {
+pub(crate) fn settle_drops_what_is_neither_current_nor_kept(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.commit("v2", Some("v1"));
@@ -240,7 +240,7 @@ pub fn settle_drops_what_is_neither_current_nor_kept(lab: &dyn Lab) {
     assert_eq!(lab.leftovers(), Vec::<String>::new());
 }
 
-pub fn settle_waits_for_sessions(lab: &dyn Lab) {
+pub(crate) fn settle_waits_for_sessions(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     let trees = ["one", "two"].map(|name| bench.clone_session(name, "v1").unwrap());
@@ -256,7 +256,7 @@ pub fn settle_waits_for_sessions(lab: &dyn Lab) {
     assert_eq!(lab.leftovers(), Vec::<String>::new());
 }
 
-pub fn a_draft_starts_as_a_copy_of_its_base_and_does_not_write_to_it(lab: &dyn Lab) {
+pub(crate) fn a_draft_starts_as_a_copy_of_its_base_and_does_not_write_to_it(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.commit("v2", Some("v1"));
@@ -270,7 +270,7 @@ pub fn a_draft_starts_as_a_copy_of_its_base_and_does_not_write_to_it(lab: &dyn L
     assert_eq!(bench.stamp(&bench.draft("v3")), "v3");
 }
 
-pub fn an_old_version_can_be_committed_again_as_a_new_one(lab: &dyn Lab) {
+pub(crate) fn an_old_version_can_be_committed_again_as_a_new_one(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.commit("v2", Some("v1"));
@@ -286,7 +286,7 @@ pub fn an_old_version_can_be_committed_again_as_a_new_one(lab: &dyn Lab) {
     assert_eq!(bench.stamp(&bench.clone_session("s", "v3").unwrap()), "v1");
 }
 
-pub fn a_draft_of_what_is_not_there_is_gone_and_leaves_nothing(lab: &dyn Lab) {
+pub(crate) fn a_draft_of_what_is_not_there_is_gone_and_leaves_nothing(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     let clone = |base: &str| bench.store.draft_clone(&bench.sid, &version("v2"), &version(base), &mut Silent);
     assert_eq!(kind(clone("v1")), ErrorKind::Gone, "a template that nobody ever made");
@@ -298,7 +298,7 @@ pub fn a_draft_of_what_is_not_there_is_gone_and_leaves_nothing(lab: &dyn Lab) {
     clone("v1").unwrap();
 }
 
-pub fn dropping_what_is_not_there_changes_nothing(lab: &dyn Lab) {
+pub(crate) fn dropping_what_is_not_there_changes_nothing(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     let drop_draft = || bench.store.draft_drop(&bench.sid, &version("v1")).unwrap();
     assert_eq!(drop_draft(), Outcome::Unchanged);
@@ -314,7 +314,7 @@ pub fn dropping_what_is_not_there_changes_nothing(lab: &dyn Lab) {
     assert_eq!(lab.leftovers(), Vec::<String>::new());
 }
 
-pub fn a_complete_version_is_never_dropped_as_a_draft(lab: &dyn Lab) {
+pub(crate) fn a_complete_version_is_never_dropped_as_a_draft(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.commit("v2", Some("v1"));
@@ -324,7 +324,7 @@ pub fn a_complete_version_is_never_dropped_as_a_draft(lab: &dyn Lab) {
     }
 }
 
-pub fn a_mounted_draft_is_busy(lab: &dyn Lab) {
+pub(crate) fn a_mounted_draft_is_busy(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.prepare("v1", None);
     let mounted = bench.mount(&bench.draft("v1")).unwrap();
@@ -334,7 +334,7 @@ pub fn a_mounted_draft_is_busy(lab: &dyn Lab) {
     assert_eq!(bench.store.draft_drop(&bench.sid, &version("v1")).unwrap(), Outcome::Changed);
 }
 
-pub fn a_mounted_session_is_busy(lab: &dyn Lab) {
+pub(crate) fn a_mounted_session_is_busy(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     let tree = bench.clone_session("s", "v1").unwrap();
@@ -348,7 +348,7 @@ pub fn a_mounted_session_is_busy(lab: &dyn Lab) {
     assert_eq!(bench.store.session_drop(&session("s")).unwrap(), Outcome::Changed);
 }
 
-pub fn mounting_and_measuring_what_is_not_there_is_gone(lab: &dyn Lab) {
+pub(crate) fn mounting_and_measuring_what_is_not_there_is_gone(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.prepare("v2", Some("v1"));
@@ -360,7 +360,7 @@ pub fn mounting_and_measuring_what_is_not_there_is_gone(lab: &dyn Lab) {
     }
 }
 
-pub fn a_version_is_mounted_read_only(lab: &dyn Lab) {
+pub(crate) fn a_version_is_mounted_read_only(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     let mounted = bench.mount(&bench.version("v1")).unwrap();
@@ -371,7 +371,7 @@ pub fn a_version_is_mounted_read_only(lab: &dyn Lab) {
     }
 }
 
-pub fn mounts_have_the_flags_that_were_asked_for(lab: &dyn Lab) {
+pub(crate) fn mounts_have_the_flags_that_were_asked_for(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v1", None);
     bench.prepare("v2", Some("v1"));
@@ -390,7 +390,7 @@ pub fn mounts_have_the_flags_that_were_asked_for(lab: &dyn Lab) {
     }
 }
 
-pub fn a_session_takes_what_it_writes(lab: &dyn Lab) {
+pub(crate) fn a_session_takes_what_it_writes(lab: &dyn Lab) {
     const BYTES: usize = 8 << 20;
     let bench = Bench::new(lab);
     bench.commit("v1", None);
@@ -421,7 +421,7 @@ pub fn a_session_takes_what_it_writes(lab: &dyn Lab) {
     assert!(bench.store.used(&bench.version("v1")).unwrap() > 0);
 }
 
-pub fn trees_say_when_they_were_made(lab: &dyn Lab) {
+pub(crate) fn trees_say_when_they_were_made(lab: &dyn Lab) {
     // Pools keep whole seconds.
     let before = SystemTime::now() - Duration::from_secs(2);
     let bench = Bench::new(lab);
@@ -437,7 +437,7 @@ pub fn trees_say_when_they_were_made(lab: &dyn Lab) {
     }
 }
 
-pub fn history_does_not_pile_up(lab: &dyn Lab) {
+pub(crate) fn history_does_not_pile_up(lab: &dyn Lab) {
     let bench = Bench::new(lab);
     bench.commit("v00", None);
     let long = bench.clone_session("long", "v00").unwrap();

@@ -186,7 +186,7 @@ fn install_text(version: &str) -> String {
          \x20   sudo systemctl daemon-reload\n\
          \x20   sudo systemctl enable zchroot-recover.service       # at boot\n\
          \x20   sudo systemctl enable --now zchroot-gc.timer        # daily\n\n\
-         It needs a Linux kernel of 5.12 or later; mmdebstrap for `create --from bootstrap:SUITE`; for the\n\
+         It needs a Linux kernel of 5.14 or later; mmdebstrap for `create --from bootstrap:SUITE`; for the\n\
          store on ZFS libzfs_core.so.3 and libnvpair.so.3 (Debian: libzfs6linux or libzfs4linux, libnvpair3linux) and the\n\
          zfs module. The build with -nozfs in its name needs none of these libraries.\n\n\
          Examples of the configuration are in /usr/share/doc/zchroot/examples. To remove it, end all sessions\n\

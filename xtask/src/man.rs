@@ -14,7 +14,7 @@ const PAGES: [&str; 3] = ["zchroot.8", "zchroot.toml.5", "zchroot-templates.5"];
 pub struct Args {
     /// Write nothing; fail if a page is not as it would be written
     #[arg(long)]
-    check: bool,
+    pub check: bool,
 }
 
 /// Rewrites the pages under `man/`, or says which are out of date.

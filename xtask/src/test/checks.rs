@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::tally::{Skip, Tally};
 use crate::debian::libzfs;
+use crate::man;
 use crate::program::{self, step};
 
 /// How a tool is built that we need once: quick to build, since nobody waits for the tool itself.
@@ -86,6 +87,12 @@ pub fn deny() -> Result<Tally> {
         }
     }
     Ok(tally)
+}
+
+/// Whether the manual pages say what the program's own help says.
+pub fn man() -> Result<Tally> {
+    man::run(&man::Args { check: true })?;
+    Ok(Tally::one("man", true))
 }
 
 /// Whether cargo-deny has a copy of the advisory database.

@@ -17,6 +17,8 @@ pub enum Lane {
     Clippy,
     /// Licences, sources, bans and advisories of the dependencies
     Deny,
+    /// The generated parts of the manual pages
+    Man,
     /// All tests that need no ZFS, on this host as root
     Host,
     /// The demonstration on this host
@@ -42,6 +44,7 @@ impl Lane {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
             Self::Deny => "deny",
+            Self::Man => "man",
             Self::Host => "host",
             Self::Demo => "demo",
             Self::Zfs => "zfs",
@@ -57,6 +60,7 @@ impl Lane {
             Self::Fmt => "cargo fmt --check",
             Self::Clippy => "cargo clippy, all targets, with and without the feature zfs",
             Self::Deny => "cargo deny check",
+            Self::Man => "cargo xtask man --check",
             Self::Host => "the tests that need no ZFS, on this host",
             Self::Demo => "cargo xtask demo, the store in directories",
             Self::Zfs => "the tests that need ZFS, in the uml machine",
@@ -80,11 +84,12 @@ impl Lane {
             Self::Fmt => checks::fmt(),
             Self::Clippy => checks::clippy(),
             Self::Deny => checks::deny(),
+            Self::Man => checks::man(),
             Self::Host => nextest::host(filter),
             Self::Demo => told(self, demo::on_host),
             Self::Zfs => nextest::machine(Machine::Uml, filter),
             Self::DemoZfs => told(self, || demo::on_zfs(Machine::Uml)),
-            Self::Qemu => nextest::machine(Machine::Qemu, Some(filter.unwrap_or("store_contract"))),
+            Self::Qemu => nextest::machine(Machine::Qemu, Some(filter.unwrap_or("binary:store_contract"))),
             Self::DemoQemu => told(self, || demo::on_zfs(Machine::Qemu)),
         }
     }

@@ -101,14 +101,18 @@ fn script(filter: Option<&str>) -> Result<String> {
         .replace("@TARGET@", &quoted(&libzfs::target_dir())?))
 }
 
-/// nextest's filter expression for a word of the user's.
-fn expression(filter: Option<&str>) -> Result<String> {
+/// nextest's filter expression for a word of the user's: a part of a test's name, or `binary:` and the name of a test
+/// binary.
+pub fn expression(filter: Option<&str>) -> Result<String> {
     let Some(word) = filter else { return Ok(SELECT.to_owned()) };
     // The word goes into an expression inside a shell script.
     if !word.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c)) {
         bail!("{word:?}: a filter is a part of a test's name");
     }
-    Ok(format!("({SELECT}) & test({word})"))
+    Ok(match word.strip_prefix("binary:") {
+        Some(binary) => format!("({SELECT}) & binary(={binary})"),
+        None => format!("({SELECT}) & test({word})"),
+    })
 }
 
 /// Says how it went and where to look.
@@ -149,6 +153,7 @@ mod tests {
     fn a_filter_cannot_leave_the_expression() {
         assert_eq!(expression(None).unwrap(), SELECT);
         assert!(expression(Some("commit_")).unwrap().ends_with("& test(commit_)"));
+        assert!(expression(Some("binary:store")).unwrap().ends_with("& binary(=store)"));
         assert!(expression(Some("x) + all(")).is_err() && expression(Some("'; rm")).is_err());
     }
 }

@@ -1,0 +1,80 @@
+//! gc: what nothing refers to goes when it is old enough, and not before.
+
+use crate::harness::Installation;
+
+/// A session's tree and a draft that no record knows of, as a crash of an older program would leave them.
+fn orphans(host: &Installation) {
+    host.zchroot(["begin", "demo", "-n", "lost"]).ok();
+    host.zchroot(["source", "begin", "demo", "-n", "lost-source"]).ok();
+    for name in ["lost", "lost-source"] {
+        nix::mount::umount2(
+            &host.at(&format!("/run/zchroot/mount/{name}/sys")),
+            nix::mount::MntFlags::MNT_DETACH,
+        )
+        .unwrap();
+        std::fs::remove_file(host.at(&format!("/var/lib/zchroot/sessions/{name}.toml"))).unwrap();
+        std::fs::remove_file(host.at(&format!("/run/zchroot/lock/session-{name}"))).unwrap();
+    }
+}
+
+#[test]
+fn dir_an_orphan_is_kept_while_it_is_young_and_goes_when_it_is_old() {
+    let host = Installation::with_demo();
+    orphans(&host);
+    let before = host.left_over();
+    let kept = host.zchroot(["gc"]).ok();
+    assert!(kept.text().contains("kept session tree lost: no record, but only"), "{kept}");
+    assert!(!kept.text().contains("removed"), "{kept}");
+    assert_eq!(host.left_over(), before);
+
+    host.configure("version = 1\ngrace = \"0s\"\n");
+    let dry = host.zchroot(["gc", "--dry-run"]).ok().says("dry run: nothing was removed");
+    for line in ["would remove session tree lost:", "would remove draft demo/", "would remove mount lost:"] {
+        assert!(dry.text().contains(line), "{line}: {dry}");
+    }
+    assert_eq!(host.left_over(), before, "a dry run removes nothing");
+    let gone = host.zchroot(["gc"]).ok();
+    assert!(gone.text().contains("removed session tree lost: no record refers to it"), "{gone}");
+    cgroups_of_orphans(&host);
+    host.assert_nothing_left();
+    host.zchroot(["gc"]).ok().prints("");
+}
+
+/// An empty group is no orphan that gc knows; it costs nothing and the next session of its name takes it over.
+fn cgroups_of_orphans(host: &Installation) {
+    host.zchroot(["begin", "demo", "-n", "lost"]).ok();
+    host.zchroot(["end", "lost"]).ok();
+    host.zchroot(["begin", "demo", "-n", "lost-source"]).ok();
+    host.zchroot(["end", "lost-source"]).ok();
+}
+
+#[test]
+fn dir_gc_leaves_everything_that_has_a_record() {
+    let host = Installation::with_demo();
+    host.configure("version = 1\ngrace = \"0s\"\n");
+    host.zchroot(["begin", "demo", "-n", "mine"]).ok();
+    host.zchroot(["source", "begin", "demo", "-n", "work"]).ok();
+    host.zchroot(["source", "exec", "work", "--", "touch", "/srv/work"]).ok();
+    let items = host.zchroot(["gc", "--json"]).json();
+    for item in items["items"].as_array().unwrap() {
+        assert_eq!((&item["action"], &item["reason"]), (&"keep".into(), &"a record refers to it".into()));
+    }
+    assert_eq!(items["items"].as_array().unwrap().len(), 4, "two mounts, a tree, a draft: {items}");
+    host.zchroot(["exec", "mine", "-d", "/", "--", "true"]).ok();
+    host.zchroot(["source", "exec", "work", "--", "ls", "/srv/work"]).ok();
+    host.zchroot(["source", "commit", "work"]).ok();
+    host.run_in_demo("ls /srv/work").ok();
+    host.zchroot(["end", "mine"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_gc_removes_nothing_while_a_record_cannot_be_read() {
+    let host = Installation::with_demo();
+    host.configure("version = 1\ngrace = \"0s\"\n");
+    orphans(&host);
+    host.write("/var/lib/zchroot/sessions/torn.toml", "format = ");
+    let before = host.left_over();
+    host.zchroot(["gc"]).exits(1).says("torn.toml is damaged");
+    assert_eq!(host.left_over(), before);
+}

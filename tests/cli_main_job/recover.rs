@@ -1,0 +1,116 @@
+//! recover: after a crash every session is ready or ended, and nothing is left over.
+
+use crate::harness::{Installation, left, wait_until};
+
+fn lose_mounts(host: &Installation, session: &str) {
+    let at = host.at(&format!("/run/zchroot/mount/{session}"));
+    for point in left::mounts(&at).iter().rev() {
+        nix::mount::umount(point).unwrap();
+    }
+}
+
+#[test]
+fn dir_a_run_that_was_killed_is_ended() {
+    let host = Installation::with_demo();
+    let running = host.order(["run", "demo", "-d", "/", "--", "sleep", "1000"]).start();
+    wait_until("the command runs", || !left::processes(host.path()).is_empty());
+    let [id] = &host.sessions()[..] else { panic!("one session") };
+    host.zchroot(["recover"]).ok().prints(&format!("{id}: in use"));
+    running.kill();
+    host.zchroot(["recover"]).ok().prints(&format!("{id}: ended"));
+    host.assert_nothing_left();
+    host.zchroot(["recover"]).ok().prints("");
+}
+
+#[test]
+fn dir_a_run_that_was_killed_can_be_ended_by_hand() {
+    let host = Installation::with_demo();
+    let running = host.order(["run", "demo", "-d", "/", "--", "sleep", "1000"]).start();
+    wait_until("the command runs", || !left::processes(host.path()).is_empty());
+    running.kill();
+    let [id] = &host.sessions()[..] else { panic!("one session") };
+    host.zchroot(["end", id]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_session_whose_mounts_were_lost_stands_again() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    host.zchroot(["exec", "work", "-d", "/", "--", "sh", "-c", "echo mine > /srv/file"]).ok();
+    host.zchroot(["recover"]).ok().prints("work: stands");
+    lose_mounts(&host, "work");
+    host.zchroot(["exec", "work", "-d", "/", "--", "cat", "/srv/file"]).exits(125).says("work");
+    host.zchroot(["recover"]).ok().prints("work: ready again");
+    host.zchroot(["exec", "work", "-d", "/", "--", "cat", "/srv/file"]).ok().prints("mine");
+    host.zchroot(["end", "work"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_source_session_whose_mounts_were_lost_stands_again_with_its_work() {
+    let host = Installation::with_demo();
+    host.zchroot(["source", "begin", "demo", "-n", "work"]).ok();
+    host.zchroot(["source", "exec", "work", "--", "sh", "-c", "echo mine > /srv/file"]).ok();
+    lose_mounts(&host, "work");
+    // As after a reboot: what lies in /run is gone.
+    let _ = nix::mount::umount2(&host.at("/run/zchroot/mount"), nix::mount::MntFlags::MNT_DETACH);
+    std::fs::remove_dir_all(host.at("/run/zchroot")).unwrap();
+    let json = host.zchroot(["recover", "--json"]).json();
+    assert_eq!(json["sessions"][0]["result"], "ready again", "{json}");
+    host.zchroot(["source", "commit", "work"]).ok();
+    host.run_in_demo("cat /srv/file").ok().prints("mine");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_session_whose_mounts_were_lost_can_be_ended() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    lose_mounts(&host, "work");
+    host.zchroot(["end", "work"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_torn_record_is_named_and_keeps_nobody_else() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "good"]).ok();
+    for (name, text) in
+        [("empty", ""), ("garbage", "\u{1}\u{2}format = [[["), ("cut", "format = 1\nid = \"cu")]
+    {
+        host.write(&format!("/var/lib/zchroot/sessions/{name}.toml"), text);
+    }
+    let foreign = host.read("/var/lib/zchroot/sessions/good.toml");
+    host.write("/var/lib/zchroot/sessions/other.toml", &foreign);
+    let done = host.zchroot(["recover"]).exits(1);
+    for name in ["empty", "garbage", "cut", "other"] {
+        let line = done
+            .text()
+            .lines()
+            .find(|line| line.starts_with(&format!("{name}: failed: ")))
+            .map(str::to_owned);
+        assert!(line.is_some_and(|line| line.contains(&format!("{name}.toml"))), "{name}: {done}");
+        host.zchroot(["info", name]).exits(1).says(&format!("{name}.toml"));
+        host.zchroot(["end", name]).exits(1).says(&format!("{name}.toml"));
+    }
+    assert!(done.text().contains("good: stands"), "{done}");
+    let list =
+        host.zchroot(["list"]).ok().says("session empty:").says("session garbage:").says("session cut:");
+    assert!(list.text().contains("good"), "{list}");
+    host.zchroot(["exec", "good", "-d", "/", "--", "true"]).ok();
+    host.run_in_demo("true").ok();
+    host.zchroot(["end", "--all"]).ok();
+    for name in ["empty", "garbage", "cut", "other"] {
+        std::fs::remove_file(host.at(&format!("/var/lib/zchroot/sessions/{name}.toml"))).unwrap();
+    }
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_pointer_that_was_lost_or_bent_is_mended() {
+    let host = Installation::with_demo();
+    host.zchroot(["update", "demo", "-q", "--", "sh", "-c", "echo 2 > /etc/generation"]).ok();
+    host.zchroot(["recover"]).ok().prints("");
+    host.run_in_demo("cat /etc/generation").ok().prints("2");
+}

@@ -1,0 +1,102 @@
+//! Named sessions: begin, exec, end.
+
+use crate::harness::Installation;
+
+#[test]
+fn dir_a_named_session_is_entered_any_number_of_times_until_it_is_ended() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok().prints("work");
+    let exec = |script: &str| host.zchroot(["exec", "work", "-d", "/", "--", "sh", "-c", script]);
+    exec("echo mine > /srv/file").ok();
+    exec("cat /srv/file").ok().prints("mine");
+    exec("exit 9").exits(9);
+    exec("kill -9 $$").exits(137);
+    assert_eq!(host.sessions(), ["work"]);
+    host.run_in_demo("cat /srv/file").exits(1);
+    host.zchroot(["end", "work"]).ok().prints("");
+    exec("true").exits(125).says("there is no session work");
+    host.zchroot(["end", "work"]).exits(4).says("zchroot: there is no session work\nhint: zchroot list\n");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_session_without_a_name_gets_one_and_prints_it() {
+    let host = Installation::with_demo();
+    let name = host.zchroot(["begin", "demo"]).ok().text();
+    assert!(name.starts_with("demo-2"), "{name}");
+    host.zchroot(["exec", &name, "-d", "/", "--", "true"]).ok();
+    host.zchroot(["end", &name]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_name_that_is_taken_is_refused_and_the_session_stays() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    host.zchroot(["exec", "work", "-d", "/", "--", "touch", "/srv/mine"]).ok();
+    host.zchroot(["begin", "demo", "-n", "work"]).exits(3).says("zchroot: there is a session work already\n");
+    host.zchroot(["source", "begin", "demo", "-n", "work"]).exits(3).says("there is a session work already");
+    host.zchroot(["exec", "work", "-d", "/", "--", "ls", "/srv/mine"]).ok();
+    host.zchroot(["end", "work"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_end_ends_all_that_are_named_and_says_which_would_not() {
+    let host = Installation::with_demo();
+    for name in ["one", "two", "three"] {
+        host.zchroot(["begin", "demo", "-n", name]).ok();
+    }
+    host.zchroot(["end", "one", "none", "two"]).exits(4).says("there is no session none");
+    assert_eq!(host.sessions(), ["three"]);
+    host.zchroot(["source", "begin", "demo", "-n", "source"]).ok();
+    host.zchroot(["end", "--all"]).ok();
+    assert_eq!(host.sessions(), ["source"], "a source session carries work and stays");
+    host.zchroot(["end", "source"])
+        .exits(1)
+        .says("commit or abort")
+        .says("hint: zchroot source abort source");
+    host.zchroot(["source", "abort", "source"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_ending_a_session_ends_what_runs_in_it() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let running = host.order(["exec", "work", "-d", "/", "--", "sh", "-c", "echo up; sleep 1000"]).start();
+    crate::harness::wait_until("the command runs", || {
+        !crate::harness::left::processes(host.path()).is_empty()
+    });
+    host.zchroot(["end", "work"]).ok();
+    running.finish().exits(137);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_session_can_be_begun_from_an_older_version() {
+    let host = Installation::with_demo();
+    let first = host.current("demo");
+    host.zchroot(["update", "demo", "-q", "--", "sh", "-c", "echo 2 > /etc/generation"]).ok();
+    let at = ["run", "demo", "--at", &first, "-d", "/", "--", "cat", "/etc/generation"];
+    host.zchroot(at).ok().prints("1");
+    host.zchroot(["begin", "demo", "-n", "old", "--at", &first]).ok();
+    host.zchroot(["exec", "old", "-d", "/", "--", "cat", "/etc/generation"]).ok().prints("1");
+    host.run_in_demo("cat /etc/generation").ok().prints("2");
+    host.zchroot(["end", "old"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_an_alias_names_the_template() {
+    let host = Installation::with_demo();
+    host.define("demo", "version = 1\nprofile = \"minimal\"\naliases = [\"stable\"]\n");
+    host.zchroot(["run", "stable", "-d", "/", "--", "cat", "/etc/generation"]).ok().prints("1");
+    let name = host.zchroot(["begin", "stable"]).ok().text();
+    let info = host.zchroot(["info", &name, "--json"]).json();
+    assert_eq!(info["session"]["record"]["template"], "demo");
+    host.zchroot(["update", "stable", "-q", "--", "true"]).ok();
+    assert_eq!(host.versions("demo").len(), 2);
+    host.zchroot(["end", &name]).ok();
+    host.assert_nothing_left();
+}

@@ -1,0 +1,176 @@
+//! Changing a template: update, and source sessions in steps.
+
+use crate::harness::Installation;
+
+const CAT: [&str; 4] = ["-d", "/", "--", "cat"];
+
+#[test]
+fn dir_an_update_is_seen_by_new_sessions_and_not_by_old_ones() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "old"]).ok();
+    host.zchroot(["update", "demo", "-m", "second", "--", "sh", "-c", "echo 2 > /etc/generation; echo done"])
+        .ok()
+        .prints("done")
+        .says("generation 2) is current");
+    host.run_in_demo("cat /etc/generation").ok().prints("2");
+    let old = [&["exec", "old"][..], &CAT, &["/etc/generation"]].concat();
+    host.zchroot(old).ok().prints("1");
+    host.zchroot(["end", "old"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_an_update_whose_command_fails_changes_nothing() {
+    let host = Installation::with_demo();
+    let before = host.current("demo");
+    for (script, status) in [("echo 2 > /etc/generation; exit 5", 5), ("kill -9 $$", 137), ("nosuch", 127)] {
+        let done = host.zchroot(["update", "demo", "--", "sh", "-c", script]);
+        done.exits(status).says("not committed: template demo is as it was");
+        host.assert_nothing_left();
+    }
+    host.zchroot(["update", "demo", "--", "nosuch"]).exits(127).says("cannot find program");
+    host.zchroot(["update", "demo", "--", "/etc/passwd"]).exits(126);
+    assert_eq!(host.current("demo"), before);
+    assert_eq!(host.versions("demo"), [before]);
+    host.run_in_demo("cat /etc/generation").ok().prints("1");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_failed_update_can_be_kept_repaired_and_committed() {
+    let host = Installation::with_demo();
+    host.zchroot(["update", "demo", "--keep", "--", "sh", "-c", "echo half > /srv/work; exit 1"])
+        .exits(1)
+        .says("is kept");
+    let sessions = host.sessions();
+    let [kept] = &sessions[..] else { panic!("{sessions:?}") };
+    host.zchroot(["source", "exec", kept, "--", "sh", "-c", "echo whole >> /srv/work"]).ok();
+    host.zchroot(["source", "commit", kept, "-m", "repaired"]).ok();
+    host.run_in_demo("cat /srv/work").ok().prints("half\nwhole");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_source_session_is_committed_in_steps() {
+    let host = Installation::with_demo();
+    host.zchroot(["source", "begin", "demo", "-n", "s"]).ok().prints("s");
+    host.zchroot(["source", "exec", "s", "--", "sh", "-c", "id -u; pwd; echo 2 > /etc/generation"])
+        .ok()
+        .prints("0\n/");
+    host.run_in_demo("cat /etc/generation").ok().prints("1");
+    host.zchroot(["source", "exec", "s", "--", "sh", "-c", "exit 3"]).exits(3);
+    let version = host.zchroot(["source", "commit", "s", "-m", "in steps"]).ok().text();
+    assert_eq!(host.current("demo"), version);
+    host.run_in_demo("cat /etc/generation").ok().prints("2");
+    host.zchroot(["source", "commit", "s"]).exits(4).says("there is no session s");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_an_aborted_source_session_changes_nothing() {
+    let host = Installation::with_demo();
+    let before = host.current("demo");
+    host.zchroot(["source", "begin", "demo", "-n", "s"]).ok();
+    host.zchroot(["source", "exec", "s", "--", "rm", "-r", "/srv"]).ok();
+    host.zchroot(["source", "abort", "s"]).ok();
+    assert_eq!(host.current("demo"), before);
+    host.run_in_demo("ls -d /srv").ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_nothing_of_the_host_is_committed() {
+    let host = Installation::with_demo();
+    host.zchroot([
+        "update",
+        "demo",
+        "-q",
+        "--",
+        "sh",
+        "-c",
+        "ls /proc/self >/dev/null && echo x > /dev/null",
+    ])
+    .ok();
+    let tree = host.at(&format!("/var/lib/zchroot/store/templates/demo/{}", host.current("demo")));
+    let list = |folder: &str| std::fs::read_dir(tree.join(folder)).unwrap().count();
+    assert_eq!((list("dev"), list("proc"), list("sys")), (0, 0, 0));
+    assert_eq!(std::fs::read_to_string(tree.join("etc/passwd")).unwrap(), "root:x:0:0:root:/root:/bin/sh\n");
+    assert!(!tree.join("etc/resolv.conf").exists() && !tree.join("etc/debian_chroot").exists());
+}
+
+#[test]
+fn dir_the_second_of_two_maintainers_gets_a_conflict_and_keeps_the_session() {
+    let host = Installation::with_demo();
+    let base = host.current("demo");
+    for name in ["one", "two"] {
+        host.zchroot(["source", "begin", "demo", "-n", name]).ok();
+        host.zchroot(["source", "exec", name, "--", "sh", "-c", &format!("echo {name} > /srv/who")]).ok();
+    }
+    let first = host.zchroot(["source", "commit", "one"]).ok().text();
+    let conflict =
+        host.zchroot(["source", "commit", "two"]).exits(3).says("conflict").says(&base).says(&first);
+    conflict.says("hint: zchroot source abort two");
+    host.run_in_demo("cat /srv/who").ok().prints("one");
+    // The work is not lost: it can be entered, looked at, and still not be committed.
+    host.zchroot(["source", "exec", "two", "--", "cat", "/srv/who"]).ok().prints("two");
+    host.zchroot(["source", "commit", "two"]).exits(3);
+    host.zchroot(["source", "abort", "two"]).ok();
+    assert_eq!(host.versions("demo"), [base, first]);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_an_update_that_meets_a_conflict_keeps_its_session() {
+    let host = Installation::with_demo();
+    let script = "echo late > /srv/who; echo ready; cat > /dev/null";
+    let update = host.order(["update", "demo", "--", "sh", "-c", script]).start();
+    crate::harness::wait_until("the update runs", || {
+        host.sessions()
+            .first()
+            .is_some_and(|id| host.zchroot(["source", "exec", id, "--", "cat", "/srv/who"]).status == 0)
+    });
+    host.zchroot(["source", "begin", "demo", "-n", "quick"]).ok();
+    host.zchroot(["source", "commit", "quick"]).ok();
+    let late = update.finish();
+    assert!(late.status == 3 || late.status == 125, "{late}");
+    let late = late.says("conflict").says("is kept");
+    let kept = host.sessions();
+    assert_eq!(kept.len(), 1, "{late}");
+    host.zchroot(["source", "exec", &kept[0], "--", "cat", "/srv/who"]).ok().prints("late");
+    host.zchroot(["source", "abort", &kept[0]]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_only_source_sessions_are_committed_or_aborted() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    for step in ["commit", "abort"] {
+        host.zchroot(["source", step, "work"]).exits(1).says("zchroot: work is not a source session\n");
+    }
+    host.zchroot(["source", "exec", "work", "--", "true"]).exits(125).says("work is not a source session");
+    host.zchroot(["exec", "work", "-d", "/", "--", "true"]).ok();
+    host.zchroot(["end", "work"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_versions_beyond_those_to_be_kept_go_unless_a_session_is_based_on_them() {
+    let host = Installation::with_demo();
+    host.define("demo", "version = 1\nprofile = \"minimal\"\nkeep = 2\n");
+    let first = host.current("demo");
+    host.zchroot(["begin", "demo", "-n", "old"]).ok();
+    for generation in 2..=5 {
+        let script = format!("echo {generation} > /etc/generation");
+        host.zchroot(["update", "demo", "-q", "--", "sh", "-c", &script]).ok();
+    }
+    let trees = || std::fs::read_dir(host.at("/var/lib/zchroot/store/templates/demo")).unwrap().count();
+    assert_eq!(trees(), 3, "two kept, one in use");
+    host.zchroot(["exec", "old", "-d", "/", "--", "cat", "/etc/generation"]).ok().prints("1");
+    host.zchroot(["end", "old"]).ok();
+    host.zchroot(["gc"]).ok();
+    assert_eq!(trees(), 2);
+    host.zchroot(["begin", "demo", "--at", &first]).exits(4).says(&format!("has no version {first}"));
+    assert_eq!(host.versions("demo").len(), 5, "the history stays");
+    host.assert_nothing_left();
+}
