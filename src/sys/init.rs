@@ -11,7 +11,7 @@ use super::clone::exit_now;
 use super::report::Report;
 
 /// How long a lost SIGCHLD goes unnoticed at most.
-const LOOK_AGAIN: libc::timespec = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+static LOOK_AGAIN: libc::timespec = libc::timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Waits for the command, passing on the signals that come from outside.
 pub(super) fn supervise(command: Pid, pipe: BorrowedFd<'_>) -> ! {
