@@ -189,7 +189,7 @@ pub enum Net {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The exit status is the command's; 128+n if signal n killed it; 127 if it was not found, \
-126 if it could not\nbe executed, 125 if zchroot failed.\n\
+126 if it could not be executed, 125 if zchroot failed.\n\
 Examples: zchroot run sid                                 a login shell\n          \
 zchroot run sid -u root -d / -- apt-get -s upgrade\n          \
 zchroot run sid --net none -- make check          no network but lo"
@@ -256,7 +256,7 @@ pub struct End {
 /// `zchroot update`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The command runs as root in a source session, a private copy of the current version. Others see the old\n\
+    after_help = "The command runs as root in a source session, a private copy of the current version. Others see the old \
 version until it is committed, the new one from then on, never anything between.\n\
 Examples: zchroot update sid -m 'security fixes' -- sh -c 'apt-get update && apt-get -y dist-upgrade'\n          \
 zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts"
@@ -322,7 +322,7 @@ pub struct SourceExec {
 /// `zchroot source commit`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "If somebody else committed since the session was begun this is a conflict: exit status 3, nothing\n\
+    after_help = "If somebody else committed since the session was begun this is a conflict: exit status 3, nothing \
 changes, and the session is kept."
 )]
 pub struct SourceCommit {
