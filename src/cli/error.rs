@@ -77,9 +77,8 @@ impl From<session::Error> for Error {
         use session::Error as E;
         let (status, hint) = match &error {
             E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
-            E::InUse(_) | E::NotReady { .. } | E::StillMounted { .. } | E::CalledFromInside { .. } => {
-                (Status::Busy, None)
-            }
+            E::NotReady { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::InUse(_) | E::StillMounted { .. } | E::CalledFromInside { .. } => (Status::Busy, None),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
             }

@@ -7,9 +7,9 @@ use super::record::{Record, State};
 use super::{Error, Sessions};
 use crate::sys::enter::{self, Directory, Ended, EnterError, Entry, Namespaces, Program};
 use crate::sys::env::Filter;
-use crate::sys::file;
 use crate::sys::identity::Account;
 use crate::sys::log::{self, Action, Audit};
+use crate::sys::mount;
 use crate::sys::startup::Process;
 
 /// What somebody wants to run in a session. Isolation that is asked for adds to the session's own.
@@ -55,7 +55,8 @@ impl Sessions<'_> {
             return Err(Error::NotReady { id: record.id.clone(), state }.into());
         }
         let root = self.layout().mount(&record.id);
-        if file::stat(&root).map_err(Error::from)?.is_none() {
+        // The mount point alone may stand: after a crash, or if somebody unmounted the tree by hand.
+        if !mount::is_mount_root(&root).map_err(Error::from)? {
             return Err(Error::NotReady { id: record.id.clone(), state: "not mounted" }.into());
         }
         let preserve = wish.preserve_environment || record.setup.preserve_environment;
