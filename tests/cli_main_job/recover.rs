@@ -78,40 +78,24 @@ fn dir_a_session_whose_mounts_were_lost_can_be_ended() {
 fn dir_a_torn_record_is_named_and_keeps_nobody_else() {
     let host = Installation::with_demo();
     host.zchroot(["begin", "demo", "-n", "good"]).ok();
-<<<<<<< HEAD
-    for (name, text) in
-        [("empty", ""), ("garbage", "\u{1}\u{2}format = [[["), ("cut", "format = 1\nid = \"cu")]
-    {
-=======
     for (name, text) in [("garbage", "\u{1}\u{2}format = [[["), ("cut", "format = 1\nid = \"cu")] {
->>>>>>> clitests
         host.write(&format!("/var/lib/zchroot/sessions/{name}.toml"), text);
     }
     let foreign = host.read("/var/lib/zchroot/sessions/good.toml");
     host.write("/var/lib/zchroot/sessions/other.toml", &foreign);
     let done = host.zchroot(["recover"]).exits(1);
-<<<<<<< HEAD
-    for name in ["empty", "garbage", "cut", "other"] {
+    for name in ["garbage", "cut", "other"] {
         let line = done
             .text()
             .lines()
             .find(|line| line.starts_with(&format!("{name}: failed: ")))
             .map(str::to_owned);
-=======
-    for name in ["garbage", "cut", "other"] {
-        let line = done.text().lines().find(|line| line.starts_with(&format!("{name}: failed: "))).map(str::to_owned);
->>>>>>> clitests
         assert!(line.is_some_and(|line| line.contains(&format!("{name}.toml"))), "{name}: {done}");
         host.zchroot(["info", name]).exits(1).says(&format!("{name}.toml"));
         host.zchroot(["end", name]).exits(1).says(&format!("{name}.toml"));
     }
     assert!(done.text().contains("good: stands"), "{done}");
-<<<<<<< HEAD
-    let list =
-        host.zchroot(["list"]).ok().says("session empty:").says("session garbage:").says("session cut:");
-=======
     let list = host.zchroot(["list"]).ok().says("session garbage:").says("session cut:");
->>>>>>> clitests
     assert!(list.text().contains("good"), "{list}");
     host.zchroot(["exec", "good", "-d", "/", "--", "true"]).ok();
     host.run_in_demo("true").ok();
