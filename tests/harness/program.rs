@@ -29,6 +29,8 @@ impl Order {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program.as_ref());
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C.UTF-8").current_dir("/");
+        // Where libzfs_core lies if it is not installed: the loader's business, the program never sees it.
+        command.envs(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH", path)));
         Self { command, input: Vec::new(), words: vec![program.as_ref().to_owned()] }
     }
 
