@@ -103,7 +103,7 @@ fn dir_what_is_no_name_is_a_usage_error_everywhere() {
             (&["update"], "<TEMPLATE>"),
             (&["create", "--from=/nowhere"], "<TEMPLATE>"),
             (&["exec"], "<SESSION>"),
-            (&["end"], "<SESSIONS>"),
+            (&["end"], "[SESSIONS]"),
             (&["source", "begin"], "<TEMPLATE>"),
             (&["source", "exec"], "<SESSION>"),
             (&["source", "commit"], "<SESSION>"),
@@ -130,7 +130,7 @@ fn dir_what_is_no_name_is_a_usage_error_everywhere() {
 fn dir_missing_unknown_and_conflicting_words_are_usage_errors() {
     let host = Installation::with_demo();
     for (words, object) in [
-        (&[][..], "subcommand"),
+        (&[][..], "Usage: zchroot [OPTIONS] <COMMAND>"),
         (&["frobnicate"], "frobnicate"),
         (&["create"], "TEMPLATE"),
         (&["create", "x"], "--from"),
@@ -150,7 +150,7 @@ fn dir_missing_unknown_and_conflicting_words_are_usage_errors() {
         (&["list", "--templates", "--sessions"], "--sessions"),
         (&["update"], "TEMPLATE"),
         (&["update", "demo", "--keep", "--keep", "--", "true"], "--keep"),
-        (&["source"], "subcommand"),
+        (&["source"], "Usage: zchroot source [OPTIONS] <COMMAND>"),
         (&["source", "frob"], "frob"),
         (&["source", "commit"], "SESSION"),
         (&["gc", "now"], "now"),
