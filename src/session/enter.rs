@@ -7,7 +7,6 @@ use super::record::{Record, State};
 use super::{Error, Sessions};
 use crate::sys::enter::{self, Directory, Ended, EnterError, Entry, Namespaces, Program};
 use crate::sys::env::Filter;
-use crate::sys::file;
 use crate::sys::identity::Account;
 use crate::sys::log::{self, Action, Audit};
 use crate::sys::startup::Process;
@@ -55,7 +54,7 @@ impl Sessions<'_> {
             return Err(Error::NotReady { id: record.id.clone(), state }.into());
         }
         let root = self.layout().mount(&record.id);
-        if file::stat(&root).map_err(Error::from)?.is_none() {
+        if !self.is_mounted(record)? {
             return Err(Error::NotReady { id: record.id.clone(), state: "not mounted" }.into());
         }
         let preserve = wish.preserve_environment || record.setup.preserve_environment;
