@@ -95,7 +95,7 @@ fn fill(
         return Err(error);
     }
     let id = begun.record.id.clone();
-    match raised(|| sources.commit(begun, bare, message)) {
+    match raised(|| sources.commit_first(begun, bare, message)) {
         Ok(version) => Ok(version),
         Err(error) => {
             source::throw_away(&id, context);

@@ -55,8 +55,7 @@ impl Sessions<'_> {
             return Err(Error::NotReady { id: record.id.clone(), state }.into());
         }
         let root = self.layout().mount(&record.id);
-        // The mount point alone may stand: after a crash, or if somebody unmounted the tree by hand.
-        if !mount::is_mount_root(&root).map_err(Error::from)? {
+        if !self.is_mounted(record)? {
             return Err(Error::NotReady { id: record.id.clone(), state: "not mounted" }.into());
         }
         let preserve = wish.preserve_environment || record.setup.preserve_environment;

@@ -34,10 +34,24 @@ impl Sessions<'_> {
             memory: memory(record),
         };
         self.store().mount(&record.tree(), &at, options)?;
+        self.set_up(record, profile)
+    }
+
+    /// Sets a mounted tree up by a profile; can be repeated.
+    pub(super) fn set_up(&self, record: &Record, profile: &Profile) -> Result<(), Error> {
+        let at = self.layout().mount(&record.id);
         let mode = if record.kind == Kind::Source { setup::Mode::Source } else { setup::Mode::Session };
         let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
         setup::apply(&at, profile, mode, &info)?;
         Ok(())
+    }
+
+    /// Whether the session's tree is mounted.
+    ///
+    /// # Errors
+    /// Its mount point cannot be looked at.
+    pub fn is_mounted(&self, record: &Record) -> Result<bool, Error> {
+        Ok(mount::is_mount_root(&self.layout().mount(&record.id))?)
     }
 
     /// Ends every process of the session and unmounts its tree; idempotent.
