@@ -5,6 +5,7 @@
 //! while updates commit. The history of both is then checked: one generation per session, never older than the
 //! last commit that was done before the session was begun, never newer than the last one that was begun before
 //! it ended reading.
+#![allow(clippy::print_stdout, reason = "counts are for people")]
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

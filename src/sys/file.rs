@@ -69,7 +69,8 @@ pub fn read_text_if_there(path: &Path, limit: u64) -> Result<Option<String>> {
 /// # Errors
 /// The file is longer, or not UTF-8.
 pub fn read_limited(file: impl Read, limit: u64) -> io::Result<String> {
-    let mut text = String::new();
+    // Room for most files at once; without it the first reads are of 32 bytes.
+    let mut text = String::with_capacity(4096);
     file.take(limit + 1).read_to_string(&mut text)?;
     if text.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {limit} bytes")));
