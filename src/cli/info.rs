@@ -5,7 +5,7 @@ use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
 use super::output;
-use crate::session::record::{self, Kind, Record, Records, State};
+use crate::session::record::{self, Kind, Record, Records};
 use crate::store::{SessionId, TemplateName, VersionId, pointer};
 use crate::sys::privilege::raised;
 use crate::template::{self, AccountName, Template};
@@ -28,15 +28,6 @@ pub(super) fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// The word for a session's state.
-pub(super) fn state(state: State) -> &'static str {
-    match state {
-        State::Planned => "planned",
-        State::Ready => "ready",
-        State::Ending => "ending",
-    }
-}
-
 fn session(record: &Record, args: &Info, context: &Context) -> Result<Status, Error> {
     let at = context.layout.mount(&record.id);
     if args.json.json {
@@ -46,7 +37,7 @@ fn session(record: &Record, args: &Info, context: &Context) -> Result<Status, Er
     fields(&[
         ("Session", record.id.to_string()),
         ("Kind", kind(record.kind).to_owned()),
-        ("State", state(record.state).to_owned()),
+        ("State", record.state.as_str().to_owned()),
         ("Template", record.template.to_string()),
         ("Version", record.base.as_ref().map_or("-".to_owned(), VersionId::to_string)),
         ("Draft", record.draft.as_ref().map_or("-".to_owned(), VersionId::to_string)),

@@ -115,7 +115,7 @@ fn session_row(record: &Record) -> Vec<String> {
     vec![
         record.id.to_string(),
         info::kind(record.kind).to_owned(),
-        info::state(record.state).to_owned(),
+        record.state.as_str().to_owned(),
         record.template.to_string(),
         record.base.as_ref().map_or("-".to_owned(), VersionId::to_string),
         output::plain(&record.owner.name),

@@ -51,8 +51,7 @@ impl Sessions<'_> {
     /// The session is not ready, or the command could not be started.
     pub fn enter(&self, record: &Record, wish: &Wish, process: &Process) -> Result<Ended, EnterFailure> {
         if record.state != State::Ready {
-            let state = if record.state == State::Planned { "planned" } else { "ending" };
-            return Err(Error::NotReady { id: record.id.clone(), state }.into());
+            return Err(Error::NotReady { id: record.id.clone(), state: record.state.as_str() }.into());
         }
         let root = self.layout().mount(&record.id);
         if !self.is_mounted(record)? {

@@ -35,8 +35,23 @@ pub enum State {
     Planned,
     /// It can be entered.
     Ready,
+    /// What is mounted of it is being made anew or taken away for a commit: recover lets it stand again.
+    Unmounted,
     /// Being taken apart; whatever is left of it goes.
     Ending,
+}
+
+impl State {
+    /// The state in a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Ready => "ready",
+            Self::Unmounted => "unmounted",
+            Self::Ending => "ending",
+        }
+    }
 }
 
 /// Who began a session.

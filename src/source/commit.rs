@@ -142,6 +142,7 @@ impl Sources<'_> {
 
     fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {
         let template = &record.template;
+        self.sessions.mark(record, State::Unmounted)?;
         self.sessions.quiesce(record)?;
         let size = self.store().used(&record.tree())?;
         let parent = match &record.base {

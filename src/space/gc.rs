@@ -5,6 +5,7 @@
 //! to is unknown, and nothing goes (fail closed).
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -37,6 +38,11 @@ pub enum Object {
         /// Whose.
         session: SessionId,
     },
+    /// A file that was about to be renamed into place, or to lose its name.
+    TempFile {
+        /// Where it lies.
+        path: PathBuf,
+    },
     /// A mount point under `/run/zchroot/mount`.
     Mount {
         /// Whose.
@@ -48,6 +54,7 @@ impl std::fmt::Display for Object {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::SessionTree { session } => write!(f, "session tree {session}"),
+            Self::TempFile { path } => write!(f, "temp file {}", path.display()),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
             Self::Mount { session } => write!(f, "mount {session}"),
             Self::Lock { session } => write!(f, "lock {session}"),
@@ -128,6 +135,9 @@ impl<'a> Gc<'a> {
                 items.push(self.judge(Object::Lock { session }, false, made));
             }
         }
+        for (path, made) in self.temp_files()? {
+            items.push(self.judge(Object::TempFile { path }, false, made));
+        }
         for (template, draft, made) in drafts {
             let known = referred.drafts.contains(&(template.clone(), draft.clone()));
             items.push(self.judge(Object::Draft { template, draft }, known, made));
@@ -180,7 +190,12 @@ impl<'a> Gc<'a> {
                 file::remove(&self.layout().version(template, draft))?;
                 self.sessions.store().draft_drop(template, draft)?;
             }
+<<<<<<< HEAD
             Object::Mount { session } => self.unless_begun(session, || {
+=======
+            Object::TempFile { path } => file::remove(path)?,
+            Object::Mount { session } => {
+>>>>>>> clitests
                 let at = self.layout().mount(session);
                 mount::unmount_all(&at, How::Lazy)?;
                 file::remove_dir(&at)?;
@@ -254,6 +269,26 @@ impl<'a> Gc<'a> {
             }
         }
         Ok(locks)
+    }
+
+    /// Whoever writes one renames it at once: an old one was left by a crash.
+    fn temp_files(&self) -> Result<Vec<(PathBuf, SystemTime)>, Error> {
+        let mut folders = vec![self.layout().records(), self.layout().mounts()];
+        for name in file::list(&self.layout().templates())? {
+            let Ok(template) = name.parse::<TemplateName>() else { continue };
+            folders.push(self.layout().templates().join(&name));
+            folders.push(self.layout().versions(&template));
+        }
+        let mut found = Vec::new();
+        for folder in folders {
+            for name in file::list_temps(&folder)? {
+                let path = folder.join(name);
+                if let Some(meta) = file::stat(&path)? {
+                    found.push((path, meta.modified().unwrap_or_else(|_| SystemTime::now())));
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn mounts(&self) -> Result<Vec<(SessionId, SystemTime)>, Error> {

@@ -196,6 +196,18 @@ pub fn make_dirs(path: &Path, mode: u32) -> Result<bool> {
 /// # Errors
 /// The directory cannot be read.
 pub fn list(dir: &Path) -> Result<Vec<String>> {
+    names(dir, |name| !is_temp(name))
+}
+
+/// The names of the temp files in a directory, sorted; none if the directory is absent.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list_temps(dir: &Path) -> Result<Vec<String>> {
+    names(dir, is_temp)
+}
+
+fn names(dir: &Path, wanted: fn(&str) -> bool) -> Result<Vec<String>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => at("list", dir, other)?,
@@ -203,7 +215,7 @@ pub fn list(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in entries {
         let name = at("list", dir, entry)?.file_name();
-        if let Some(name) = name.to_str().filter(|name| !is_temp(name)) {
+        if let Some(name) = name.to_str().filter(|name| wanted(name)) {
             names.push(name.to_owned());
         }
     }
