@@ -93,12 +93,7 @@ impl Sessions<'_> {
     }
 
     fn stand_again(&self, record: &Record) -> Result<Recovered, Error> {
-<<<<<<< HEAD
-        if self.is_mounted(record)? {
-=======
-        let at = self.layout().mount(&record.id);
-        if record.state == State::Ready && mount::is_mount_root(&at)? {
->>>>>>> clitests
+        if record.state == State::Ready && self.is_mounted(record)? {
             return Ok(Recovered::Stands);
         }
         self.restore(record, &profile_of(self.layout(), record)?)?;

@@ -190,12 +190,8 @@ impl<'a> Gc<'a> {
                 file::remove(&self.layout().version(template, draft))?;
                 self.sessions.store().draft_drop(template, draft)?;
             }
-<<<<<<< HEAD
-            Object::Mount { session } => self.unless_begun(session, || {
-=======
             Object::TempFile { path } => file::remove(path)?,
-            Object::Mount { session } => {
->>>>>>> clitests
+            Object::Mount { session } => self.unless_begun(session, || {
                 let at = self.layout().mount(session);
                 mount::unmount_all(&at, How::Lazy)?;
                 file::remove_dir(&at)?;
