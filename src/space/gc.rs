@@ -269,7 +269,9 @@ impl<'a> Gc<'a> {
 
     /// Whoever writes one renames it at once: an old one was left by a crash.
     fn temp_files(&self) -> Result<Vec<(PathBuf, SystemTime)>, Error> {
-        let mut folders = vec![self.layout().records(), self.layout().mounts()];
+        let config = self.layout().config_dir();
+        let mut folders =
+            vec![self.layout().records(), self.layout().mounts(), config.join("templates.d"), config];
         for name in file::list(&self.layout().templates())? {
             let Ok(template) = name.parse::<TemplateName>() else { continue };
             folders.push(self.layout().templates().join(&name));

@@ -112,6 +112,13 @@ impl Running {
         self.child.as_ref().unwrap().id()
     }
 
+    /// The next line that it prints, at once.
+    pub fn line(&mut self) -> String {
+        let stdout = self.child.as_mut().unwrap().stdout.as_mut().unwrap();
+        let bytes = stdout.bytes().map(Result::unwrap).take_while(|byte| *byte != b'\n').collect();
+        String::from_utf8(bytes).unwrap()
+    }
+
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }
