@@ -115,6 +115,7 @@ impl Running {
     /// The next line that it prints, at once.
     pub fn line(&mut self) -> String {
         let stdout = self.child.as_mut().unwrap().stdout.as_mut().unwrap();
+        #[allow(clippy::unbuffered_bytes, reason = "what follows the line is for others to read")]
         let bytes = stdout.bytes().map(Result::unwrap).take_while(|byte| *byte != b'\n').collect();
         String::from_utf8(bytes).unwrap()
     }
