@@ -60,13 +60,18 @@ root-users = [\"carol\"]
 ";
 
 /// Lays our folders over the host's. Copies of mounts of other tests, or of whoever uses the program on this host,
-/// go first: a commit there waits until its tree is mounted nowhere.
+/// go first: a commit there waits until its tree is mounted nowhere. The loader takes no path from the environment
+/// of a setuid program: where libzfs_core is not installed, our /etc tells it where that lies.
 const NEW_WORLD: &str = "
 set -e
 grep -o ' [^ ]*/run/zchroot/mount/[^ ]* ' /proc/self/mountinfo | while read -r at; do umount -l \"$at\" || true; done
 mount --bind \"$1/etc\" /etc
 mount --bind \"$1/lib\" /var/lib
 mount --bind \"$1/run\" /run
+if [ -n \"$LD_LIBRARY_PATH\" ]; then
+    echo \"$LD_LIBRARY_PATH\" | tr : '\\n' > /etc/ld.so.conf
+    /sbin/ldconfig -X -i
+fi
 echo ready
 exec sleep infinity
 ";
