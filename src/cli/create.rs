@@ -1,5 +1,7 @@
 //! `zchroot create`: a template's first version.
 
+use std::path::PathBuf;
+
 use super::args::Create;
 use super::context::{Context, absolute};
 use super::error::Error;
@@ -24,12 +26,14 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     };
     // A wrong path is found before anything is made.
     let opened = from.open()?;
-    let template = define(&args.template, context)?;
-    // While the tree is filled it is a bare tree: nothing of the host is mounted over it.
-    let bare = Profile::default();
     let _held = Context::hold_signals()?;
-    let begun = begin(&template, &bare, context)?;
-    let version = fill(begun, Filling { from, opened }, &bare, args.message.clone(), context)?;
+    let (template, written) = define(&args.template, context)?;
+    let version = first_version(&template, Filling { from, opened }, args.message.clone(), context);
+    // A definition of ours without a version is half a template.
+    if let (Err(_), Some(path)) = (&version, &written) {
+        raised(|| file::remove(path))?;
+    }
+    let version = version?;
     context.note(&format!(
         "template {}: version {} (generation {}, {})",
         template.name,
@@ -38,6 +42,18 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
         output::bytes(version.size)
     ));
     Ok(Status::Ok)
+}
+
+fn first_version(
+    template: &Template,
+    filling: Filling,
+    message: Option<String>,
+    context: &Context,
+) -> Result<Version, Error> {
+    // While the tree is filled it is a bare tree: nothing of the host is mounted over it.
+    let bare = Profile::default();
+    let begun = begin(template, &bare, context)?;
+    fill(begun, filling, &bare, message, context)
 }
 
 fn begin(template: &Template, bare: &Profile, context: &Context) -> Result<Begun, Error> {
@@ -95,7 +111,7 @@ fn fill(
         return Err(error);
     }
     let id = begun.record.id.clone();
-    match raised(|| sources.commit(begun, bare, message)) {
+    match raised(|| sources.commit_first(begun, bare, message)) {
         Ok(version) => Ok(version),
         Err(error) => {
             source::throw_away(&id, context);
@@ -104,11 +120,11 @@ fn fill(
     }
 }
 
-/// The template's definition; a first one, which lets root alone in, is written where there is none.
-fn define(name: &TemplateName, context: &Context) -> Result<Template, Error> {
+/// The template's definition; a first one, which lets root alone in, is written where there is none, and named.
+fn define(name: &TemplateName, context: &Context) -> Result<(Template, Option<PathBuf>), Error> {
     match template::template(&context.layout, name.as_str()) {
         Err(template::Error::NoTemplate { .. }) => {}
-        other => return Ok(other?),
+        other => return Ok((other?, None)),
     }
     let dir = context.layout.config_dir().join("templates.d");
     let path = dir.join(format!("{name}.toml"));
@@ -117,7 +133,7 @@ fn define(name: &TemplateName, context: &Context) -> Result<Template, Error> {
         file::replace(&path, FIRST_DEFINITION)
     })?;
     context.note(&format!("wrote {}: it lets root alone in, see zchroot-templates(5)", path.display()));
-    Ok(template::template(&context.layout, name.as_str())?)
+    Ok((template::template(&context.layout, name.as_str())?, Some(path)))
 }
 
 const FIRST_DEFINITION: &str = "\

@@ -31,17 +31,23 @@ fn run_in_new_session(args: &Run, context: &Context) -> Result<Status, Error> {
     let ended = enter(context, &begun.record, &wish(&args.inside, target, &args.command));
     let sessions = context.sessions()?;
     let cleared = raised(|| sessions.end(begun));
+    conclude(ended, cleared.map_err(|error| Error::from(error).hint("zchroot recover")))
+}
+
+/// How `run` ends, from how the command and how the session ended. What was left is recorded, and recover
+/// ends it.
+fn conclude(ended: Result<Status, Error>, cleared: Result<(), Error>) -> Result<Status, Error> {
     match (ended, cleared) {
         (ended, Ok(())) => ended,
-        // The command's own word counts; what was left is recorded, and recover ends it.
-        (Ok(status), Err(error)) if status != Status::Ok => {
-            Error::from(error).hint("zchroot recover").print();
+        // A command that failed has the word: its caller acts on it.
+        (Ok(status), Err(error)) if status.code() != 0 => {
+            error.print();
             Ok(status)
         }
-        (Ok(_), Err(error)) => Err(Error::from(error).hint("zchroot recover")),
+        (Ok(_), Err(error)) => Err(error),
         (Err(first), Err(error)) => {
             first.print();
-            Err(Error::from(error).hint("zchroot recover"))
+            Err(error)
         }
     }
 }
@@ -131,5 +137,24 @@ fn entry_failed(error: EnterError) -> Error {
     match hint {
         Some(hint) => error.hint(hint),
         None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_could_not_be_ended_makes_a_success_a_failure_and_leaves_a_failure_as_it_is() {
+        let stuck = || Err(Error::failed("cannot end it"));
+        for ended in [Status::Ok, Status::Command(0)] {
+            assert_eq!(conclude(Ok(ended), Ok(())).unwrap(), ended);
+            assert!(conclude(Ok(ended), stuck()).is_err());
+        }
+        for ended in [Status::Command(3), Status::Signal(9)] {
+            assert_eq!(conclude(Ok(ended), stuck()).unwrap(), ended);
+        }
+        let error = conclude(Err(Error::not_found("no program")), Ok(())).unwrap_err();
+        assert_eq!(error.status(), Status::NotFound);
     }
 }

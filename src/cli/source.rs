@@ -50,6 +50,9 @@ fn exec_step(args: &SourceExec, context: &Context) -> Result<Status, Error> {
 fn commit_step(args: &SourceCommit, context: &Context) -> Result<Status, Error> {
     let _held = Context::hold_signals()?;
     let begun = lock(&args.session, context)?;
+    // Who was taken off the lists since then may still abort, but not publish.
+    let template = context.template(&begun.record.template)?;
+    policy::may_use(context, &template.name, &template.source, &root()?)?;
     let version = commit(begun, args.message.clone(), context)?;
     output::line(version.id.as_str())?;
     Ok(Status::Ok)

@@ -11,8 +11,8 @@
 //! path makes nothing), then makes and mounts an empty draft, then calls [`fill`] as root. A squashfs image or
 //! an OCI layout will be one more kind in `source.rs` and one more file here.
 //!
-//! Crash rule: nothing here is atomic and nothing has to be; the draft is dropped after any error, and gc takes
-//! it after a crash. The worker and mmdebstrap never outlive a call.
+//! Crash rule: nothing here is atomic and nothing has to be; the draft is dropped after any error, and recover ends
+//! its session after a crash. The worker and mmdebstrap never outlive a call.
 
 mod bootstrap;
 mod directory;

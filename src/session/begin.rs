@@ -42,7 +42,9 @@ impl Sessions<'_> {
         if self.records().stands(&id)? {
             return Err(Error::Exists(id));
         }
-        let begun = self.clone_version(&request).and_then(|record| self.make_ready(record, request.profile));
+        let begun = self
+            .clone_version(&request)
+            .and_then(|record| self.make_stand(record, request.profile, State::Ready));
         match begun {
             Ok(record) => Ok(Begun { record, lock }),
             Err(error) => {
@@ -53,7 +55,7 @@ impl Sessions<'_> {
     }
 
     /// Begins a session on a draft of a template: the record, what makes the draft, mount, set-up.
-    /// On failure nothing of it is left.
+    /// On failure nothing of it is left. It `becomes` ready, or stays planned: then a crash ends it.
     ///
     /// # Errors
     /// As [`Sessions::begin`].
@@ -61,6 +63,7 @@ impl Sessions<'_> {
         &self,
         record: Record,
         profile: &Profile,
+        becomes: State,
         make_draft: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Begun, Error> {
         let id = record.id.clone();
@@ -70,7 +73,7 @@ impl Sessions<'_> {
         }
         self.records().save(&record)?;
         let begun = match make_draft() {
-            Ok(()) => self.make_ready(record, profile),
+            Ok(()) => self.make_stand(record, profile, becomes),
             Err(error) => Err(error.after(self.undo(record))),
         };
         match begun {
@@ -127,11 +130,14 @@ impl Sessions<'_> {
         }
     }
 
-    /// Mounts and sets up the tree of a planned session and calls it ready; undoes all on failure.
-    fn make_ready(&self, mut record: Record, profile: &Profile) -> Result<Record, Error> {
+    /// Mounts and sets up the tree of a planned session and calls it what it becomes; undoes all on failure.
+    fn make_stand(&self, mut record: Record, profile: &Profile, becomes: State) -> Result<Record, Error> {
         let made = self.bring_up(&record, profile).and_then(|()| {
-            record.state = State::Ready;
-            Ok(self.records().save(&record)?)
+            if record.state != becomes {
+                record.state = becomes;
+                self.records().save(&record)?;
+            }
+            Ok(())
         });
         match made {
             Ok(()) => Ok(record),

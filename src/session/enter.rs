@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Record, State};
 use super::{Error, Sessions};
-use crate::sys::enter::{self, Directory, Ended, EnterError, Entry, Namespaces, Program};
+use crate::sys::enter::{self, Confirm, Directory, Ended, EnterError, Entry, Namespaces, Program};
 use crate::sys::env::Filter;
 use crate::sys::identity::Account;
 use crate::sys::log::{self, Action, Audit};
-use crate::sys::mount;
+use crate::sys::privilege::raised;
 use crate::sys::startup::Process;
 
 /// What somebody wants to run in a session. Isolation that is asked for adds to the session's own.
@@ -54,8 +54,7 @@ impl Sessions<'_> {
             return Err(Error::NotReady { id: record.id.clone(), state: record.state.as_str() }.into());
         }
         let root = self.layout().mount(&record.id);
-        // The mount point alone may stand: after a crash, or if somebody unmounted the tree by hand.
-        if !mount::is_mount_root(&root).map_err(Error::from)? {
+        if !self.is_mounted(record)? {
             return Err(Error::NotReady { id: record.id.clone(), state: "not mounted" }.into());
         }
         let preserve = wish.preserve_environment || record.setup.preserve_environment;
@@ -83,8 +82,18 @@ impl Sessions<'_> {
             cgroup: cgroup.as_ref(),
             process,
             no_new_privs: !record.setup.setuid,
+            confirm: Confirm(&|| self.confirm(record)),
         };
         Ok(enter::enter(&entry)?)
+    }
+
+    /// Names come again: between the decision and the entry the session may have ended and another one, of
+    /// somebody else, may have been begun under its name.
+    fn confirm(&self, record: &Record) -> std::io::Result<()> {
+        match raised(|| self.records().load(&record.id)) {
+            Ok(now) if now.is_of_same_session(record) && now.state == State::Ready => Ok(()),
+            _ => Err(std::io::Error::from_raw_os_error(libc::ESTALE)),
+        }
     }
 }
 

@@ -150,6 +150,13 @@ impl Record {
         }
     }
 
+    /// Whether two records are of one session, and not of two that had one name.
+    #[must_use]
+    pub fn is_of_same_session(&self, other: &Self) -> bool {
+        let told_by = |record: &Self| (record.id.clone(), record.kind, record.created, record.owner.clone());
+        told_by(self) == told_by(other)
+    }
+
     /// The tree that the session works on.
     #[must_use]
     pub fn tree(&self) -> Tree {

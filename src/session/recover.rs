@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::record::{self, Kind, Record, State};
 use super::{Begun, Error, Sessions};
 use crate::store::{Layout, SessionId, pointer};
-use crate::sys::{file, mount};
+use crate::sys::file;
 use crate::template;
 
 /// What became of a session.
@@ -83,15 +83,17 @@ impl Sessions<'_> {
     }
 
     /// Whether the draft of a source session has become a version.
-    pub(super) fn is_committed(&self, record: &Record) -> Result<bool, Error> {
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn is_committed(&self, record: &Record) -> Result<bool, Error> {
         let Some(draft) = &record.draft else { return Ok(false) };
         let heads = self.store().heads(&record.template)?;
         Ok(heads.iter().any(|head| &head.id == draft && head.complete))
     }
 
     fn stand_again(&self, record: &Record) -> Result<Recovered, Error> {
-        let at = self.layout().mount(&record.id);
-        if record.state == State::Ready && mount::is_mount_root(&at)? {
+        if record.state == State::Ready && self.is_mounted(record)? {
             return Ok(Recovered::Stands);
         }
         self.restore(record, &profile_of(self.layout(), record)?)?;
@@ -118,6 +120,15 @@ impl Sessions<'_> {
         let mut marked = record.clone();
         marked.state = state;
         Ok(self.records().save(&marked)?)
+    }
+
+    /// As [`Sessions::restore`], but a tree that is mounted stays mounted and is only set up again: whoever is in
+    /// it would stay behind in a mount that nobody finds any more, and go on writing to the tree.
+    ///
+    /// # Errors
+    /// As [`Sessions::restore`].
+    pub fn mend(&self, record: &Record, profile: &template::Profile) -> Result<(), Error> {
+        if self.is_mounted(record)? { self.set_up(record, profile) } else { self.restore(record, profile) }
     }
 
     /// Lets every pointer say what the store knows to be current.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::record::{Kind, Record};
 use super::setup::{self, SetupInfo};
-use super::{Error, Sessions};
+use super::{Error, PATIENCE, Sessions};
 use crate::store::{Memory, MountOptions};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::file;
+use crate::sys::lock::Lock;
 use crate::sys::mount::{self, How};
 use crate::sys::mountinfo::Source;
 use crate::sys::reap::{self, Reaped};
@@ -23,7 +24,7 @@ impl Sessions<'_> {
         file::make_dirs(&self.layout().run(), 0o755)?;
         file::make_dirs(&self.layout().mounts(), 0o755)?;
         // Private, so that nothing that is mounted below propagates to other namespaces.
-        mount::private_parent(&self.layout().mounts())?;
+        self.make_mounts_private()?;
         file::make_dir(&at, 0o755)?;
         // On the host's side setuid bits and devices are inert: a user who finds the mount in /run gains
         // nothing by what a session's root left there. A command gets its own mount without them.
@@ -34,20 +35,51 @@ impl Sessions<'_> {
             memory: memory(record),
         };
         self.store().mount(&record.tree(), &at, options)?;
+        self.set_up(record, profile)
+    }
+
+    /// Sets a mounted tree up by a profile; can be repeated.
+    pub(super) fn set_up(&self, record: &Record, profile: &Profile) -> Result<(), Error> {
+        let at = self.layout().mount(&record.id);
         let mode = if record.kind == Kind::Source { setup::Mode::Source } else { setup::Mode::Session };
         let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
         setup::apply(&at, profile, mode, &info)?;
         Ok(())
     }
 
+    /// Under a lock that only root can take: on the directory itself anybody could hold one for ever.
+    fn make_mounts_private(&self) -> Result<(), Error> {
+        let mounts = self.layout().mounts();
+        if mount::is_mount_root(&mounts)? {
+            return Ok(());
+        }
+        file::make_dirs(&self.layout().locks(), 0o700)?;
+        let lock = Lock::take(&self.layout().mounts_lock(), PATIENCE)?;
+        let _lock = lock.ok_or_else(|| {
+            Error::sys("make private", mounts.display(), std::io::Error::from_raw_os_error(libc::EBUSY))
+        })?;
+        mount::private_parent(&mounts)?;
+        Ok(())
+    }
+
+    /// Whether the session's tree is mounted.
+    ///
+    /// # Errors
+    /// Its mount point cannot be looked at.
+    pub fn is_mounted(&self, record: &Record) -> Result<bool, Error> {
+        Ok(mount::is_mount_root(&self.layout().mount(&record.id))?)
+    }
+
     /// Ends every process of the session and unmounts its tree; idempotent.
     pub(crate) fn take_down(&self, record: &Record) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
         let cgroup = self.cgroup(record)?;
-        if let Some(cgroup) = &cgroup {
-            cgroup.kill().map_err(|error| Error::sys("end the processes of", &record.id, error))?;
-        }
-        if cgroup.is_none() || self.unmount(record, How::Strict).is_err() {
+        let killed = match cgroup.as_ref().map(Cgroup::kill) {
+            Some(Ok(())) => true,
+            // A kernel without cgroup.kill: one by one then.
+            None | Some(Err(_)) => false,
+        };
+        if !killed || self.unmount(record, How::Strict).is_err() {
             self.clear(record, cgroup.as_ref())?;
             self.unmount(record, How::Lazy)?;
         }

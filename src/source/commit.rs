@@ -16,32 +16,79 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Sources<'_> {
     /// Makes the draft of a source session the current version of its template, all at once.
-    /// On a conflict or an error before the commit the session is brought up again and kept.
+    /// On a conflict or an error before the commit the session is brought up again and kept. Where a crash
+    /// came between the commit and its publication, a repeat finishes it.
     ///
     /// # Errors
     /// [`Error::Conflict`], or a step before the commit failed: the session is kept, nothing changed.
     pub fn commit(&self, begun: Begun, profile: &Profile, message: Option<String>) -> Result<Version, Error> {
         let draft = self.draft_of(&begun.record)?;
+        if self.sessions.is_committed(&begun.record)? {
+            let about = Version::load(self.layout(), &begun.record.template, &draft)?;
+            let version = about.ok_or_else(|| Error::NotReady(begun.record.id.clone()))?;
+            self.finish(begun)?;
+            return Ok(version);
+        }
         if begun.record.state != State::Ready {
             return Err(Error::NotReady(begun.record.id));
         }
         self.refuse_conflict(&begun.record)?;
+        if !self.sessions.is_mounted(&begun.record)? {
+            // Only through its mount is what a set-up left in the tree taken away.
+            self.sessions.restore(&begun.record, profile)?;
+        }
         match self.publish(&begun.record, &draft, message) {
             Ok(version) => {
-                pointer::write(self.layout(), &begun.record.template, &version.id)?;
-                self.sessions.forget(begun)?;
+                let template = begun.record.template.clone();
+                let shown =
+                    pointer::write(self.layout(), &template, &version.id).map_err(session::Error::from);
+                // It is committed: whatever fails from here on must not look as if it were not.
+                if let Err(trouble) = shown.and_then(|_| self.sessions.forget(begun)) {
+                    let trouble = crate::sys::chain(&trouble);
+                    tracing::error!(%template, version = %version.id, %trouble, "committed, but not finished; `zchroot recover` finishes it");
+                }
                 Ok(version)
             }
             Err(error) => Err(self.keep(&begun.record, profile, error)),
         }
     }
 
+    /// As [`Sources::commit`] for a session of [`Sources::begin_first`], whose tree is whole now.
+    ///
+    /// # Errors
+    /// As [`Sources::commit`].
+    pub fn commit_first(
+        &self,
+        mut begun: Begun,
+        profile: &Profile,
+        message: Option<String>,
+    ) -> Result<Version, Error> {
+        begun.record.state = State::Ready;
+        self.sessions.records().save(&begun.record)?;
+        self.commit(begun, profile, message)
+    }
+
+    /// Lets the pointer say what is current, and a session go whose draft has become a version.
+    fn finish(&self, begun: Begun) -> Result<(), Error> {
+        let template = begun.record.template.clone();
+        if let Some(current) = self.store().current(&template)? {
+            pointer::write(self.layout(), &template, &current)?;
+        }
+        Ok(self.sessions.dispose(begun)?)
+    }
+
     /// Throws the draft of a source session away.
     ///
     /// # Errors
-    /// It is no source session, or something of it would not go.
+    /// It is no source session, or something of it would not go; or [`Error::Committed`]: its commit had taken
+    /// place, and was finished now.
     pub fn abort(&self, begun: Begun) -> Result<(), Error> {
-        self.draft_of(&begun.record)?;
+        let version = self.draft_of(&begun.record)?;
+        if self.sessions.is_committed(&begun.record)? {
+            let (session, template) = (begun.record.id.clone(), begun.record.template.clone());
+            self.finish(begun)?;
+            return Err(Error::Committed { session, template, version });
+        }
         Ok(self.sessions.dispose(begun)?)
     }
 
@@ -128,7 +175,8 @@ impl Sources<'_> {
 
     /// After a refused commit: lets the session stand again, so that nothing of the maintainer's work is lost.
     fn keep(&self, record: &Record, profile: &Profile, error: Error) -> Error {
-        if let Err(trouble) = self.sessions.restore(record, profile) {
+        if let Err(trouble) = self.sessions.mend(record, profile) {
+            let trouble = crate::sys::chain(&trouble);
             tracing::error!(session = %record.id, %trouble, "the session is kept, but its tree is not mounted; `zchroot recover` mounts it");
         }
         error

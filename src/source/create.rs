@@ -1,7 +1,7 @@
 //! The beginning of a version: a template's first draft, or a source session on its current version.
 
 use super::{Error, Sources};
-use crate::session::record::{NewRecord, Record};
+use crate::session::record::{NewRecord, Record, State};
 use crate::session::{self, Begun};
 use crate::store::{Progress, VersionId};
 use crate::template::Profile;
@@ -16,7 +16,8 @@ pub struct SourceRequest<'a> {
 }
 
 impl Sources<'_> {
-    /// Begins the session in which a template's first version is filled: an empty draft.
+    /// Begins the session in which a template's first version is filled: an empty draft. It stays planned until
+    /// [`Sources::commit_first`]: half a tree must neither be entered nor committed, and a crash ends it.
     ///
     /// # Errors
     /// The template has a version already, or the session cannot be begun; then nothing of it is left.
@@ -28,7 +29,7 @@ impl Sources<'_> {
         let draft = new_version()?;
         let record = Record::planned(request.new, None, Some(draft.clone()));
         let make = || Ok(self.store().draft_new(&template, &draft)?);
-        Ok(self.sessions.begin_draft(record, request.profile, make)?)
+        Ok(self.sessions.begin_draft(record, request.profile, State::Planned, make)?)
     }
 
     /// Begins a source session on the current version.
@@ -42,7 +43,7 @@ impl Sources<'_> {
         let draft = new_version()?;
         let record = Record::planned(request.new, Some(base.clone()), Some(draft.clone()));
         let make = || Ok(self.store().draft_clone(&template, &draft, &base, progress)?);
-        Ok(self.sessions.begin_draft(record, request.profile, make)?)
+        Ok(self.sessions.begin_draft(record, request.profile, State::Ready, make)?)
     }
 }
 

@@ -41,6 +41,16 @@ pub enum Error {
     /// The source session was not brought to its end.
     #[error("source session {0} is not ready to be committed")]
     NotReady(SessionId),
+    /// What was to be thrown away is a version by now.
+    #[error("session {session} was committed already: it is version {version} of {template}")]
+    Committed {
+        /// Which session.
+        session: SessionId,
+        /// Whose version.
+        template: TemplateName,
+        /// What its draft became.
+        version: VersionId,
+    },
     /// The session refused.
     #[error(transparent)]
     Session(#[from] session::Error),

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use crate::session::Sessions;
+use crate::session::{self, Sessions};
 use crate::source::{Error, Sources};
 use crate::store::{Layout, SessionId, TemplateName, VersionId};
 use crate::sys::file;
@@ -111,10 +111,15 @@ impl<'a> Gc<'a> {
     pub fn plan(&self) -> Result<Vec<Item>, Error> {
         // The trees first, the records after: a session begun between the two is not taken for an orphan.
         let trees = self.sessions.store().sessions()?;
-        let drafts = self.drafts()?;
+        let mut drafts = self.drafts()?;
         let mounts = self.mounts()?;
         let locks = self.locks()?;
         let referred = self.referred()?;
+        // One that was committed between the two looks has no record any more, but is no draft either. What has
+        // no record and still is one cannot be committed.
+        let still: BTreeSet<_> =
+            self.drafts()?.into_iter().map(|(template, draft, _)| (template, draft)).collect();
+        drafts.retain(|(template, draft, _)| still.contains(&(template.clone(), draft.clone())));
         let mut items = Vec::new();
         for (session, made) in mounts {
             let known = referred.sessions.contains(&session);
@@ -177,19 +182,21 @@ impl<'a> Gc<'a> {
 
     fn remove(&self, object: &Object) -> Result<(), Error> {
         match object {
-            Object::SessionTree { session } => {
+            Object::SessionTree { session } => self.unless_begun(session, || {
                 self.sessions.store().session_drop(session)?;
-            }
+                Ok(())
+            })?,
             Object::Draft { template, draft } => {
                 file::remove(&self.layout().version(template, draft))?;
                 self.sessions.store().draft_drop(template, draft)?;
             }
             Object::TempFile { path } => file::remove(path)?,
-            Object::Mount { session } => {
+            Object::Mount { session } => self.unless_begun(session, || {
                 let at = self.layout().mount(session);
                 mount::unmount_all(&at, How::Lazy)?;
                 file::remove_dir(&at)?;
-            }
+                Ok(())
+            })?,
             Object::Lock { session } => {
                 // Held: somebody begins a session of that name just now.
                 if let Some(lock) = Lock::take(&self.layout().session_lock(session), Duration::ZERO)? {
@@ -198,6 +205,23 @@ impl<'a> Gc<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Removes something of a session that is no more. Names come again: a session of this name may have been
+    /// begun since the plan was made, and its tree and mount are not ours.
+    fn unless_begun(
+        &self,
+        session: &SessionId,
+        remove: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let in_use = || session::Error::InUse(session.clone());
+        file::make_dirs(&self.layout().locks(), 0o700)?;
+        let lock = Lock::take(&self.layout().session_lock(session), Duration::ZERO)?.ok_or_else(in_use)?;
+        if self.sessions.records().stands(session)? {
+            return Err(in_use().into());
+        }
+        remove()?;
+        Ok(lock.remove()?)
     }
 
     fn layout(&self) -> &'a Layout {

@@ -116,6 +116,12 @@ impl Layout {
         self.locks().join(format!("template-{template}"))
     }
 
+    /// Held while the folder of mounts is made a mount of its own.
+    #[must_use]
+    pub fn mounts_lock(&self) -> PathBuf {
+        self.locks().join("mounts")
+    }
+
     /// The lock of a session: held while its state changes, and by `run` for its whole life.
     #[must_use]
     pub fn session_lock(&self, id: &SessionId) -> PathBuf {

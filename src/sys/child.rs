@@ -5,7 +5,7 @@
 //! in a [`Plan`]. Failures go through the report pipe.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -27,6 +27,8 @@ pub(super) struct Plan<'a> {
     /// The mount point of the tree, as the host sees it, and the device and inode that must be there.
     pub(super) root: CString,
     pub(super) root_id: (u64, u64),
+    /// Keeps that device and inode from being given to another tree until the child is in.
+    pub(super) held: Option<OwnedFd>,
     pub(super) namespaces: Namespaces,
     pub(super) hostname: Option<&'a str>,
     pub(super) uid: Uid,

@@ -48,6 +48,17 @@ pub struct Entry<'a> {
     pub process: &'a Process,
     /// Whether setuid programs of the tree lose their effect.
     pub no_new_privs: bool,
+    /// Asked once the tree is held: whether it still is the one that the caller was let into.
+    pub confirm: Confirm<'a>,
+}
+
+/// A last question before a tree is entered.
+pub struct Confirm<'a>(pub &'a dyn Fn() -> io::Result<()>);
+
+impl std::fmt::Debug for Confirm<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Confirm")
+    }
 }
 
 /// The program to run.
@@ -242,7 +253,11 @@ fn start(plan: &mut Plan<'_>, entry: &Entry<'_>) -> io::Result<(Child, OwnedFd)>
     // SAFETY: the child does nothing but `go_in`, which keeps the rules of a child and does not return.
     raised(|| match unsafe { clone3(flags, cgroup) }? {
         Side::Child => child::go_in(plan, pipe.as_fd()),
-        Side::Parent(child) => Ok((child, reports)),
+        Side::Parent(child) => {
+            // The child has its own; ours would keep the tree from being unmounted.
+            plan.held = None;
+            Ok((child, reports))
+        }
     })
 }
 

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -251,7 +251,8 @@ pub fn sync_filesystem(path: &Path) -> Result<()> {
 }
 
 /// Makes the directory `path` a mount of its own with private propagation, so that what is mounted below it
-/// stays below it; `false` if it was one. Many may call it at once.
+/// stays below it; `false` if it was one. Callers keep a lock meanwhile: two that mounted here at once would hide
+/// each other's sessions.
 ///
 /// # Errors
 /// `path` is no directory, or cannot be mounted on itself.
@@ -261,16 +262,9 @@ pub fn private_parent(path: &Path) -> Result<bool> {
 
 fn try_private_parent(path: &Path) -> io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || rustix::fs::open(path, flags, Mode::empty());
-    let there = open()?;
+    let there = rustix::fs::open(path, flags, Mode::empty())?;
     if is_root_of_mount(there.as_fd())? {
         set_attributes(there.as_fd(), false, MountAttrFlags::empty())?;
-        return Ok(false);
-    }
-    // Two that mounted here at once would hide each other's sessions. The lock is on the directory itself,
-    // which the bind shows again: whoever waited finds it held by nobody and looks once more.
-    rustix::fs::flock(&there, FlockOperation::LockExclusive)?;
-    if is_root_of_mount(open()?.as_fd())? {
         return Ok(false);
     }
     let access = Access { allow_suid: true, allow_dev: true, ..Access::default() };

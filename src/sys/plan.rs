@@ -2,11 +2,12 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 
 use super::child::{Candidate, Choice, Plan};
 use super::enter::{Directory, EnterError, Entry, Program, setup};
@@ -21,11 +22,13 @@ pub(super) fn plan<'a>(entry: &'a Entry<'_>) -> Result<Plan<'a>, EnterError> {
     let mut groups: Vec<_> = target.groups().iter().map(|group| group.as_raw()).collect();
     groups.sort_unstable();
     groups.dedup();
-    let root_id = setup("look at the mounted tree", raised(|| identify(entry.root)))?;
+    let (held, root_id) = setup("look at the mounted tree", raised(|| hold(entry.root)))?;
+    setup("make sure of the mounted tree", (entry.confirm.0)())?;
     let (candidates, choice) = setup("prepare the program", candidates(entry))?;
     let directories = setup("prepare the directory", directories(&entry.directory))?;
     Ok(Plan {
         root: setup("prepare the tree", c_string(entry.root))?,
+        held: Some(held),
         root_id,
         namespaces: entry.namespaces,
         hostname: entry.hostname.as_deref(),
@@ -43,12 +46,16 @@ pub(super) fn plan<'a>(entry: &'a Entry<'_>) -> Result<Plan<'a>, EnterError> {
 }
 
 /// Device and inode of the tree's top, which must be a mount point.
-fn identify(root: &Path) -> io::Result<(u64, u64)> {
-    let stat = rustix::fs::lstat(root)?;
-    if !mount::is_mount_root(root).map_err(|error| error.source)? {
+/// A handle of the tree and what it is told by. While the handle is open no other file system can get that device
+/// number, so whatever the child finds under it is this tree.
+fn hold(root: &Path) -> io::Result<(OwnedFd, (u64, u64))> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = rustix::fs::open(root, flags, Mode::empty())?;
+    if !mount::is_root_of_mount(held.as_fd())? {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    Ok((stat.st_dev, stat.st_ino))
+    let stat = rustix::fs::fstat(&held)?;
+    Ok((held, (stat.st_dev, stat.st_ino)))
 }
 
 fn directories(directory: &Directory) -> io::Result<Vec<CString>> {

@@ -157,6 +157,7 @@ impl Visit {
         let environment: Vec<Variable> =
             process.environment().for_command(&target, false, &Filter::default(), &self.extra);
         go(&Entry {
+            confirm: super::enter::Confirm(&|| Ok(())),
             root,
             target: &target,
             program: self.program,

@@ -124,3 +124,51 @@ fn dir_recover_leaves_an_installation_without_sessions_as_it_is() {
     assert_eq!((host.current("demo"), host.versions("demo")), (current, history));
     host.run_in_demo("cat /etc/generation").ok().prints("2");
 }
+
+/// A source session as a crash leaves it right after the commit: the version is current, the record is there.
+fn committed_with_its_record(host: &Installation, session: &str) {
+    let record = format!("/var/lib/zchroot/sessions/{session}.toml");
+    host.zchroot(["source", "begin", "demo", "-n", session]).ok();
+    let text = host.read(&record);
+    host.zchroot(["source", "commit", session]).ok();
+    host.write(&record, &text);
+}
+
+#[test]
+fn dir_a_commit_that_crashed_after_it_took_place_is_finished_by_a_repeat_and_not_undone_by_an_abort() {
+    let host = Installation::with_demo();
+    committed_with_its_record(&host, "work");
+    let current = host.current("demo");
+    host.zchroot(["source", "commit", "work"]).ok().prints(&current);
+    host.assert_nothing_left();
+    committed_with_its_record(&host, "work");
+    let current = host.current("demo");
+    host.zchroot(["source", "abort", "work"]).exits(1).says("was committed already").says(&current);
+    assert_eq!(host.current("demo"), current);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_commit_after_a_reboot_works_at_once() {
+    let host = Installation::with_demo();
+    host.zchroot(["source", "begin", "demo", "-n", "work"]).ok();
+    lose_mounts(&host, "work");
+    std::fs::remove_dir(host.at("/run/zchroot/mount/work")).unwrap();
+    host.zchroot(["source", "commit", "work"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_commit_from_inside_the_tree_is_refused_each_time_it_is_tried() {
+    let host = Installation::with_demo();
+    host.zchroot(["source", "begin", "demo", "-n", "work"]).ok();
+    let before = host.current("demo");
+    let script = "cd \"$0\" && for n in 1 2; do \"$@\" && exit 1; done; exit 0";
+    let at = host.at("/run/zchroot/mount/work");
+    let shell = crate::harness::Order::new("/bin/sh").words(["-c", script]).word(&at);
+    let shell = shell.word(crate::harness::program::binary()).word("--root").word(host.path());
+    shell.words(["source", "commit", "work"]).run().ok().says("leave it first");
+    assert_eq!(host.current("demo"), before);
+    host.zchroot(["source", "abort", "work"]).ok();
+    host.assert_nothing_left();
+}

@@ -115,10 +115,8 @@ impl Running {
     /// The next line that it prints, at once.
     pub fn line(&mut self) -> String {
         let stdout = self.child.as_mut().unwrap().stdout.as_mut().unwrap();
-        let (mut bytes, mut byte) = (Vec::new(), [0]);
-        while stdout.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
-            bytes.extend(byte);
-        }
+        #[allow(clippy::unbuffered_bytes, reason = "what follows the line is for others to read")]
+        let bytes = stdout.bytes().map(Result::unwrap).take_while(|byte| *byte != b'\n').collect();
         String::from_utf8(bytes).unwrap()
     }
 

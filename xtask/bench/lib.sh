@@ -2,6 +2,8 @@
 #   WORK RESULTS ZCHROOT TREE PROFILES RUNS ROUNDS
 set -eu
 export LC_ALL=C.UTF-8
+# Each of the many programs that schroot starts would search there.
+unset LD_LIBRARY_PATH LD_PRELOAD
 CONFIG=/etc/schroot/chroot.d
 
 # Everything that is measured exists only for the run. No step may stop the ones after it.

@@ -8,7 +8,7 @@ zfs snapshot bench/tree@raw
 mkdir -p /scratch/raw
 
 zchroot=("$ZCHROOT")
-"${zchroot[@]}" -q init --pool bench
+"${zchroot[@]}" -q init --pool bench >/dev/null
 for profile in $PROFILES; do
     "${zchroot[@]}" -q create "bench-$profile" --from "$TREE" -m benchmark
     sed -i "s/^profile = .*/profile = \"$profile\"/" "/etc/zchroot/templates.d/bench-$profile.toml"

@@ -63,14 +63,15 @@ left_over() {
     for dir in run/zchroot/mount var/lib/zchroot/sessions var/lib/zchroot/store/sessions; do
         [ ! -d "$ROOT/$dir" ] || find "$ROOT/$dir" -mindepth 1 -maxdepth 1 -printf 'file: %p\n'
     done
-    control_groups | grep -Fxv -f "$WORK/groups" | sed 's/^/control group: /'
+    control_groups
     [ "$STORE" = dir ] || zfs list -H -o name -r "$POOL/zchroot/sessions" | sed '1d; s/^/dataset: /'
 }
 
-# The control groups of sessions, and one line that is always there.
+# The control groups of our sessions. Those under another root have its inode in their names.
 control_groups() {
-    echo
-    find /sys/fs/cgroup -type d -path '*/zchroot/*' 2>/dev/null
+    local name='*'
+    [ -z "$ROOT" ] || name="*@$(stat -c %i "$ROOT")"
+    find /sys/fs/cgroup -type d -path "*/zchroot/$name" -printf 'control group: %p\n' 2>/dev/null
 }
 
 nothing_is_left() {
@@ -99,7 +100,6 @@ clean_up() {
 }
 
 mkdir -p "$WORK"
-control_groups >"$WORK/groups"
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP

@@ -28,8 +28,10 @@ pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
     debian::ensure_packages(&["schroot", "hyperfine"])?;
     warn_of_slow_names();
     let environment = libzfs::provide()?;
-    // Without the library installed a program that links it would need an environment that slows what it is compared with.
-    let features: &[&str] = if environment.is_empty() { &[] } else { &["--no-default-features"] };
+    // Where the library is not installed, a program that links it would start only with an environment that slows what it
+    // is compared with.
+    let installed = environment.is_empty() && std::env::var_os("LD_LIBRARY_PATH").is_none();
+    let features: &[&str] = if installed { &[] } else { &["--no-default-features"] };
     build(&[&["--bin", "zchroot"], features].concat(), &[])?;
     let work = work_dir()?;
     let _lock = program::lock(&work.join("lock"), "bench")?;
@@ -56,7 +58,7 @@ pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
     if !status.success() {
         bail!("measuring: {status} (see {})", results.display());
     }
-    let with = if environment.is_empty() { "" } else { ", built without the store on ZFS" };
+    let with = if installed { "" } else { ", built without the store on ZFS" };
     Ok(Lane {
         name: "dir",
         about: about(rounds * runs, with)?,
@@ -72,7 +74,7 @@ fn about(runs: u32, with: &str) -> Result<String> {
     let load = load.split(' ').nth(1).unwrap_or("?").to_owned();
     let schroot = program::output(Command::new("dpkg-query").args(["-W", "-f=${Version}", "schroot"]))?;
     let hyperfine = program::output(program::command("hyperfine").arg("--version"))?;
-    let file_system = program::output(Command::new("stat").args(["-f", "-c", "%T"]).arg(work_dir()?))?;
+    let file_system = file_system(&work_dir()?)?;
     let date = program::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     Ok(format!(
         "## The store `dir`, on a host\n\n{}, Linux {}, {cpus} CPUs, load {load} over the run, {}, \
@@ -81,9 +83,18 @@ fn about(runs: u32, with: &str) -> Result<String> {
          directory, alone and with union-type overlay. Both run as root, with profiles of the same names, on one file system.\n",
         date.trim(),
         uname.trim(),
-        file_system.trim(),
+        file_system,
         hyperfine.trim(),
     ))
+}
+
+/// The type of the file system, and what makes removing a file wait for the disk; no other option, some name paths.
+fn file_system(at: &Path) -> Result<String> {
+    let text =
+        program::output(program::command("findmnt").args(["-n", "-o", "FSTYPE,OPTIONS", "-T"]).arg(at))?;
+    let (kind, options) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+    let discard = options.trim().split(',').any(|option| option == "discard");
+    Ok(if discard { format!("{kind} mounted with discard") } else { kind.to_owned() })
 }
 
 /// schroot asks for the address of the host's name several times in each call.

@@ -15,6 +15,7 @@ turns by hyperfine. Only the ratios say something: another machine has other tim
 - A ratio is zchroot's median over the other's: 1/10 is ten times as fast. In brackets are the least and the most ratio of the
   medians of one round. The CPU ratio is that of user and system time together, children included.
 - begin and end are timed alone; the other half of the pair is done untimed before each run.
+- Before the runs of each case in a round there is one that does not count, in the first round there are three.
 - A target is set for whole sessions and for commands in a standing session; its verdict is that of the median.
 ";
 

@@ -14,12 +14,14 @@ use crate::program::{self, step};
 use crate::vm::cache::Layer;
 use crate::vm::{self, Job, Machine};
 
+/// Where the package lies in the tree.
+const PLACE: &str = "/root/package.deb";
 const POOL: &str = "tank";
 const LIMIT: Duration = Duration::from_secs(1500);
-/// Before the story; /tmp is a place that sessions of the default profile see.
+/// Before the story. The kernel keeps its remarks to itself, unless it panics.
 const SET_UP: &str = "\
 set -e\n\
-cp /in/package.deb /tmp/package.deb\n\
+echo 1 >/proc/sys/kernel/printk\n\
 truncate -s 6G /scratch/tank.img\n\
 zpool create -O mountpoint=none tank /scratch/tank.img\n\
 set +e\n";
@@ -36,18 +38,15 @@ pub fn run(machine: Machine) -> Result<u8> {
         store: "zfs",
         pool: POOL,
         from: "/in/tree.tar",
-        install: "dpkg --install /tmp/package.deb",
+        install: &format!("dpkg --install {PLACE}"),
         root: "",
         work: "/scratch/demo",
     };
     let results = libzfs::target_dir().join("vm").join(format!("demo-{}", machine.name()));
     let mut job = Job::new(format!("{SET_UP}{}", stage.script()), results);
     job.timeout = LIMIT;
-    job.files_in = vec![
-        (program, PathBuf::from("zchroot")),
-        (tree.join("tree.tar"), PathBuf::from("tree.tar")),
-        (tree.join("package.deb"), PathBuf::from("package.deb")),
-    ];
+    job.files_in =
+        vec![(program, PathBuf::from("zchroot")), (tree.join("tree.tar"), PathBuf::from("tree.tar"))];
     step(format!("the story begins, in the {} machine", machine.name()));
     let status = vm::run(machine, &job)?;
     if status == 0 {
@@ -58,9 +57,9 @@ pub fn run(machine: Machine) -> Result<u8> {
     Ok(vm::cli::exit_status(status))
 }
 
-/// The tree and the package.
+/// The tree, with the package lying in it, not yet installed.
 pub fn tree() -> Layer {
-    Layer::new("demo", &[SUITE, PACKAGE], |work| {
+    Layer::new("demo", &[SUITE, PACKAGE, PLACE], |work| {
         debian::ensure_packages(&["mmdebstrap"])?;
         let source = Source {
             uri: sources::debian_mirror(),
@@ -68,17 +67,15 @@ pub fn tree() -> Layer {
             components: vec!["main".to_owned()],
             signed_by: Some(debian::keyring(SUITE)?.display().to_string()),
         };
+        let archive = Archive::open(&work.join("apt"), std::slice::from_ref(&source))?;
+        let deb = archive.download(PACKAGE, &archive.newest(PACKAGE, SUITE)?, work)?;
         step(format!("Debian {SUITE} by mmdebstrap (about a minute)"));
-        bootstrap(work, &source)?;
-        let archive = Archive::open(&work.join("apt"), &[source])?;
-        let version = archive.newest(PACKAGE, SUITE)?;
-        let deb = archive.download(PACKAGE, &version, work)?;
-        std::fs::rename(deb, work.join("package.deb"))?;
+        bootstrap(work, &source, &deb)?;
         Ok(std::fs::remove_dir_all(work.join("apt"))?)
     })
 }
 
-fn bootstrap(work: &Path, source: &Source) -> Result<()> {
+fn bootstrap(work: &Path, source: &Source, deb: &Path) -> Result<()> {
     if !debian::is_root() {
         // It then works in a user namespace, for which it needs newuidmap.
         debian::ensure_packages(&["uidmap"])?;
@@ -89,6 +86,7 @@ fn bootstrap(work: &Path, source: &Source) -> Result<()> {
         "--aptopt=Acquire::Languages \"none\"",
         "--aptopt=Acquire::Retries \"3\"",
     ]);
+    command.arg(format!("--customize-hook=upload {} {PLACE}", deb.display()));
     command.arg(SUITE).arg(work.join("tree.tar")).arg(source.line());
     command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
     program::logged(&mut command, &work.join("build.log"))
