@@ -10,6 +10,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "tests work on the host as it is"
 )]
 
@@ -105,7 +106,8 @@ fn crash(what: &str, case: &Case<'_>) {
 
 /// Twice, since recover itself must leave nothing to be recovered.
 fn clear_up(host: &Installation, point: &Point) {
-    host.zchroot(["recover"]).ok();
+    let first = host.zchroot(["recover"]);
+    assert_eq!(first.status, 0, "after {point:?}: {first}");
     let again = host.zchroot(["recover"]).ok();
     let stands = again.text().lines().all(|line| line.ends_with(": stands"));
     assert!(stands, "after {point:?} recover finds more to recover: {again}");

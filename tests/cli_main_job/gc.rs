@@ -78,3 +78,45 @@ fn dir_gc_removes_nothing_while_a_record_cannot_be_read() {
     host.zchroot(["gc"]).exits(1).says("torn.toml is damaged");
     assert_eq!(host.left_over(), before);
 }
+
+#[test]
+fn dir_temp_files_of_crashed_calls_go_when_they_are_old() {
+    let host = Installation::with_demo();
+    let temps = [
+        "/var/lib/zchroot/sessions/.tmp-work.toml-4711",
+        "/var/lib/zchroot/templates/demo/.tmp-current-4711",
+        "/var/lib/zchroot/templates/demo/versions/.tmp-x.toml-4711",
+        "/etc/zchroot/templates.d/.tmp-demo.toml-4711",
+        "/run/zchroot/mount/.tmp-work",
+    ];
+    temps.iter().for_each(|path| host.write(path, "half"));
+    let young = host.zchroot(["gc"]).ok().text();
+    host.configure("version = 1\ngrace = \"0s\"\n");
+    let old = host.zchroot(["gc"]).ok().text();
+    for path in temps {
+        let at = host.at(path);
+        assert!(young.contains(&format!("kept temp file {}: no record, but only", at.display())), "{young}");
+        assert!(old.contains(&format!("removed temp file {}", at.display())), "{old}");
+        assert!(!at.exists(), "{path} stays");
+    }
+    host.run_in_demo("true").ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_session_that_was_recorded_as_unmounted_is_not_entered_but_mounted_by_recover() {
+    let host = Installation::with_demo();
+    host.zchroot(["source", "begin", "demo", "-n", "work"]).ok();
+    host.zchroot(["source", "exec", "work", "--", "touch", "/srv/mine"]).ok();
+    let record = "/var/lib/zchroot/sessions/work.toml";
+    let text = host.read(record).replace("state = \"ready\"", "state = \"unmounted\"");
+    host.write(record, &text);
+    host.zchroot(["source", "exec", "work", "--", "true"])
+        .exits(125)
+        .says("it is unmounted\nhint: zchroot recover");
+    host.zchroot(["source", "commit", "work"]).exits(1).says("not ready to be committed");
+    host.zchroot(["recover"]).ok().prints("work: ready again");
+    host.zchroot(["source", "exec", "work", "--", "ls", "/srv/mine"]).ok();
+    host.zchroot(["source", "abort", "work"]).ok();
+    host.assert_nothing_left();
+}
