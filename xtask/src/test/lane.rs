@@ -34,9 +34,11 @@ pub enum Lane {
 }
 
 impl Lane {
-    /// Every lane, in the order of the run.
+    /// The lanes of a run that names none, in their order. The stock kernel's have to be named: without KVM they run
+    /// under emulation, where old releases of qemu crash the guest at random, and a gate must not roll dice.
     pub fn all() -> Vec<Self> {
-        Self::value_variants().to_vec()
+        let named_only = [Self::Qemu, Self::DemoQemu];
+        Self::value_variants().iter().copied().filter(|lane| !named_only.contains(lane)).collect()
     }
 
     pub fn name(self) -> &'static str {

@@ -19,7 +19,7 @@ const IMAGE_SIZE: &str = "3G";
 const SCRATCH_SIZE: &str = "8G";
 const PACKAGES: &str = "zfsutils-linux,mount,util-linux,passwd,login,kmod,iproute2,procps,psmisc,lsof,strace,less,file,\
                         e2fsprogs,xfsprogs,btrfs-progs,squashfs-tools,xz-utils,zstd,bzip2,acl,attr,python3-minimal,\
-                        hyperfine,schroot,mmdebstrap";
+                        hyperfine,schroot,mmdebstrap,busybox-static";
 /// Runs in the chroot when all packages are there. alice and bob may use chroots as schroot's `sbuild` group does, carol and
 /// dave may not, and mallory means no good.
 const USERS: &str = "groupadd --system --force sbuild; \
