@@ -4,7 +4,6 @@
 //! A first call under strace(1) lists the calls of the program's own process; the same call is then repeated
 //! once per sampled point and killed when it comes there (strace kills before the call takes effect). With
 //! ZCHROOT_TEST_LONG=1 no point is left out.
-#![allow(clippy::print_stdout, reason = "counts are for people")]
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,

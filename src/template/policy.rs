@@ -1,7 +1,7 @@
 //! Who may do what: schroot's lists, without its passwords.
 //!
-//! The decision rests on the real uid and on the groups that the process really has, both from the kernel:
-//! an edit of /etc/group counts after the next login, newgrp(1) counts at once. Nobody is asked for a
+//! The decision rests on the real uid, on the groups that the process really has and on those that the host's
+//! database gives its user: newgrp(1) and an edit of /etc/group both count at once. Nobody is asked for a
 //! password: who is not let in by a list is refused.
 
 use std::fmt;
