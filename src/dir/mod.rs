@@ -103,15 +103,12 @@ impl Store for DirStore {
         let store = self.layout.dir_store();
         // Before the first use the store is not there, but the file system is.
         for path in store.ancestors() {
-            match rustix::fs::statvfs(path) {
+            match fs2::statvfs(path) {
                 Ok(stat) => {
-                    return Ok(Space {
-                        available: stat.f_bavail.saturating_mul(stat.f_frsize),
-                        total: stat.f_blocks.saturating_mul(stat.f_frsize),
-                    });
+                    return Ok(Space { available: stat.available_space(), total: stat.total_space() });
                 }
-                Err(rustix::io::Errno::NOENT) => {}
-                Err(error) => return Err(Error::io("read the free space of", self.name(), error.into())),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io("read the free space of", self.name(), error)),
             }
         }
         Err(Error::new(ErrorKind::Gone, "read the free space of", self.name(), "there is no such path"))
