@@ -93,7 +93,7 @@ fn dir_setuid_a_session_is_its_owners() {
     world.user(CAROL, &words(&["exec", session, "-u", "root"], &command)).exits(125);
     world.user(ALICE, &words(&["exec", session, "-u", "root"], &command)).exits(125).says("may become root");
     world.user(ALICE, &words(&["exec", session, "-u", "carol"], &command)).exits(125);
-    world.user(ALICE, &["source", "commit", session]).exits(1).says("alice may not use template");
+    world.user(ALICE, &["source", "commit", session]).exits(1).says("is not a source session");
     assert_eq!(world.marks(), [], "a refused command ran");
     world.user(ALICE, &words(&["exec", session], &command)).ok().prints(&ALICE.to_string());
     world.root(&words(&["exec", session], &mark("root"))).ok().prints("0");

@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 const CGROUPS: [&str; 2] = ["/sys/fs/cgroup/zchroot", "/sys/fs/cgroup/unified/zchroot"];
 
 /// What is left over below `root`, a line each. The mount that keeps all sessions' mounts private may stand, as
-/// may the lock files of templates.
+/// may the state of a store on ZFS and the lock files of templates.
 pub fn over(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let parent = root.join("run/zchroot/mount");
-    found.extend(
-        mounts(root).into_iter().filter(|at| at != &parent).map(|at| format!("mount {}", at.display())),
-    );
-    found.extend(processes(root).into_iter().map(|pid| format!("process {pid}: {}", command(pid))));
     let state = root.join("var/lib/zchroot");
+    let stray = |at: &PathBuf| at != &parent && at != &state;
+    found.extend(mounts(root).into_iter().filter(stray).map(|at| format!("mount {}", at.display())));
+    found.extend(processes(root).into_iter().map(|pid| format!("process {pid}: {}", command(pid))));
     let locks = entries(&root.join("run/zchroot/lock"));
     let session_locks = |path: &PathBuf| name(path).starts_with("session-");
     found.extend(locks.into_iter().filter(session_locks).map(|path| said("lock", &path)));
