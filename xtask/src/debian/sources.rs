@@ -33,8 +33,7 @@ pub fn debian_mirror() -> String {
 
 /// The source of the host's own release: its mirror, suite and key.
 pub fn host_release() -> Option<Source> {
-    let release = fs::read_to_string("/etc/os-release").ok()?;
-    let codename = os_release(&release, "VERSION_CODENAME");
+    let codename = os_release(&fs::read_to_string("/etc/os-release").ok()?, "VERSION_CODENAME");
     let sources: Vec<Source> = host_sources().into_iter().filter(is_main_archive).collect();
     let own = sources.iter().find(|source| codename.as_ref() == Some(&source.suite));
     let rolling = ["stable", "testing", "unstable", "sid"];
