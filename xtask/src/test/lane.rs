@@ -35,7 +35,7 @@ pub enum Lane {
 
 impl Lane {
     /// The lanes of a run that names none, in their order. The stock kernel's have to be named: without KVM they run
-    /// under emulation, where old releases of qemu crash the guest at random, and a gate must not roll dice.
+    /// under emulation, which takes long, and a busy emulator is no measure of a change.
     pub fn all() -> Vec<Self> {
         let named_only = [Self::Qemu, Self::DemoQemu];
         Self::value_variants().iter().copied().filter(|lane| !named_only.contains(lane)).collect()
