@@ -7,8 +7,7 @@ use super::{Error, Sources, Version};
 use crate::session::record::{Kind, Record, State};
 use crate::session::{self, Begun};
 use crate::store::{Published, Settled, TemplateName, VersionId, pointer};
-use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::template::Profile;
 
 /// How long settling waits for a commit that is under way.
@@ -97,7 +96,7 @@ impl Sources<'_> {
     /// # Errors
     /// Records or store cannot be read: then nothing goes.
     pub fn settle(&self, template: &TemplateName, keep: usize) -> Result<Settled, Error> {
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         // One at a time, and not beside a commit: what a commit has just made current must not look old.
         let Some(_lock) = Lock::take(&self.layout().template_lock(template), PATIENCE)? else {
             let deferred = vec![format!("template {template} is being committed to or settled by another")];

@@ -14,7 +14,7 @@ use crate::session::{self, Sessions};
 use crate::source::{Error, Sources};
 use crate::store::{Layout, SessionId, TemplateName, VersionId};
 use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::sys::mount::{self, How};
 
 /// What gc looks at.
@@ -215,7 +215,7 @@ impl<'a> Gc<'a> {
         remove: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let in_use = || session::Error::InUse(session.clone());
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         let lock = Lock::take(&self.layout().session_lock(session), Duration::ZERO)?.ok_or_else(in_use)?;
         if self.sessions.records().stands(session)? {
             return Err(in_use().into());
