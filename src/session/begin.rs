@@ -71,8 +71,7 @@ impl Sessions<'_> {
         if self.records().stands(&id)? {
             return Err(Error::Exists(id));
         }
-        self.records().save(&record)?;
-        let begun = match make_draft() {
+        let begun = match self.plan(&record).and_then(|()| make_draft()) {
             Ok(()) => self.make_stand(record, profile, becomes),
             Err(error) => Err(error.after(self.undo(record))),
         };
@@ -96,7 +95,9 @@ impl Sessions<'_> {
                 None => self.current(template, seen.as_ref())?,
             };
             let record = Record::planned(request.new.clone(), Some(version.clone()), None);
-            self.records().save(&record)?;
+            if let Err(error) = self.plan(&record) {
+                return Err(error.after(self.undo(record)));
+            }
             match self.store().session_clone(template, &version, &record.id) {
                 Ok(()) => return Ok(record),
                 Err(error) if error.kind() == ErrorKind::Gone => {
@@ -113,6 +114,11 @@ impl Sessions<'_> {
             }
         }
         Err(Error::Moving(template.clone()))
+    }
+
+    /// Writes the record. One whose directory could not be synced stands all the same: a failure is to be undone.
+    fn plan(&self, record: &Record) -> Result<(), Error> {
+        Ok(self.records().save(record)?)
     }
 
     /// The version to clone: what the pointer says, or, if that is what was just found gone, what the store

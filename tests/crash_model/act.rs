@@ -1,6 +1,7 @@
 //! Operations as the commands do them, each in handles of its own. A new operation is one line of [`Op`], one of
 //! [`Model::after`](crate::model::Model::after) and one here.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use zchroot::session::record::{NewRecord, Setup};
 use zchroot::session::{Begun, Kind, Owner, Request, Wish};
 use zchroot::source::{SourceRequest, Version};
 use zchroot::space::Gc;
-use zchroot::store::{SessionId, Silent, TemplateName};
+use zchroot::store::{MountOptions, Published, SessionId, Silent, TemplateName, Tree, VersionId, pointer};
 use zchroot::sys::enter::Ended;
 use zchroot::sys::identity::Account;
 use zchroot::sys::startup::Process;
@@ -174,6 +175,38 @@ pub(crate) fn act(world: &World, op: &Op) -> Result<(), Trouble> {
         Op::Gc => it.gc(KEEP).map(drop),
         Op::Recover => it.recover().map(drop),
     })
+}
+
+/// A template `sid` whose versions carry these stamps, made at once: not what is looked at.
+pub(crate) fn history(world: &World, stamps: &[u32]) {
+    let owner = || Owner { uid: 0, name: "root".to_owned() };
+    let sid = template("sid");
+    world.process(|it| {
+        let current = it.store.current(&sid).unwrap();
+        let mut parent = current.and_then(|id| Version::load(it.layout, &sid, &id).unwrap());
+        for stamp in stamps {
+            let draft = VersionId::generate().unwrap();
+            match &parent {
+                None => it.store.draft_new(&sid, &draft).unwrap(),
+                Some(base) => it.store.draft_clone(&sid, &draft, &base.id, &mut Silent).unwrap(),
+            }
+            let at = tempfile::tempdir_in("/dev/shm").unwrap();
+            let tree = Tree::Draft(sid.clone(), draft.clone());
+            it.store.mount(&tree, at.path(), MountOptions::default()).unwrap();
+            std::fs::set_permissions(at.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::create_dir_all(at.path().join("etc")).unwrap();
+            std::fs::write(at.path().join("etc/group"), "root:x:0:\n").unwrap();
+            std::fs::create_dir_all(at.path().join("usr/bin")).unwrap();
+            write_stamp(at.path(), *stamp);
+            rustix::mount::unmount(at.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+            let version = Version::new(draft.clone(), parent.as_ref(), owner(), Some(stamp.to_string()), 0);
+            version.save(it.layout, &sid).unwrap();
+            let base = parent.as_ref().map(|version| &version.id);
+            assert_eq!(it.store.publish(&sid, &draft, base).unwrap(), Published::Committed);
+            pointer::write(it.layout, &sid, &draft).unwrap();
+            parent = Some(version);
+        }
+    });
 }
 
 /// What is to be imported carries the stamp that it will be known by.

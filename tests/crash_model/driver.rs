@@ -1,12 +1,12 @@
 //! The enumeration: every effect of an operation, every fault at it, recover, recover that crashes itself, gc.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::process::Child;
-use std::cell::Cell;
 
 use zchroot::sys::effect::{self, Mode, Plan};
 
-use crate::act::{KEEP, Trouble, act, before, lodger, session};
+use crate::act::{KEEP, Trouble, act, before, history, lodger, session};
 use crate::check::{self, Ended, Expected, Violation};
 use crate::model::{Model, Op};
 use crate::world::{Backend, World, describe};
@@ -23,7 +23,10 @@ const ERRNOS: [i32; 8] = [
     libc::EPERM,
 ];
 /// Of the pairs of a crash and a crash of recover so many are taken, unless all are asked for.
-const PAIRS: usize = 40;
+const PAIRS: usize = 8;
+/// Of the errnos that an effect may say no with so many are tried if the failure has to be recovered from (which makes
+/// a new world necessary), unless all are asked for: other ones at each effect.
+const RECOVERED: usize = 2;
 
 /// An operation, and where it is done.
 pub(crate) struct Scenario {
@@ -45,6 +48,8 @@ pub(crate) enum Step {
     /// The process was killed before the last effect of this name.
     KilledAt(Op, &'static str),
     Reboot,
+    /// Others commit.
+    History(&'static [u32]),
     /// A process moves into a session's tree.
     Lodger(&'static str),
 }
@@ -69,6 +74,7 @@ struct Counts {
     reboots: usize,
     recovers_crashed: usize,
     recovers_failed: usize,
+    worlds: usize,
 }
 
 /// One world with what happened before in it, and what must be so from then on.
@@ -89,6 +95,21 @@ struct Run<'a> {
     effects: Vec<&'static str>,
     counts: Counts,
     picked: Picker,
+    /// A world in which failures have changed nothing so far.
+    reused: Option<Stage>,
+    /// Effects of recover after a crash at each effect.
+    recovering: BTreeMap<usize, usize>,
+}
+
+/// What a case is about.
+struct Case<'a> {
+    plan: Plan,
+    reboot: bool,
+    /// The fault in the recover that comes first, if it has one.
+    again: Option<Plan>,
+    /// All rules, those that take long too.
+    deep: bool,
+    name: &'a str,
 }
 
 /// A seeded choice; the same for a seed.
@@ -118,14 +139,26 @@ pub(crate) fn enumerate(name: &'static str, scenario: &Scenario, backend: Backen
     let picked = Picker::new();
     println!("{name} on {backend:?}: seed {} (ZCHROOT_TEST_SEED)", picked.0);
     let (old, new, effects) = without_fault(scenario, backend);
-    let mut run = Run { name, scenario, backend, old, new, effects, counts: Counts::default(), picked };
+    let mut run = Run {
+        name,
+        scenario,
+        backend,
+        old,
+        new,
+        effects,
+        counts: Counts::default(),
+        picked,
+        reused: None,
+        recovering: BTreeMap::new(),
+    };
     run.enough_effects();
     run.singles();
     run.pairs();
-    let Counts { effects, crashes, errnos, reboots, recovers_crashed, recovers_failed } = run.counts;
+    run.finish_reused();
+    let Counts { effects, crashes, errnos, reboots, recovers_crashed, recovers_failed, worlds } = run.counts;
     println!(
         "crash-count: operations=1 effects={effects} crashes={crashes} errnos={errnos} reboots={reboots} \
-         recovers_crashed={recovers_crashed} recovers_failed={recovers_failed}"
+         recovers_crashed={recovers_crashed} recovers_failed={recovers_failed} worlds={worlds}"
     );
 }
 
@@ -150,44 +183,57 @@ fn without_fault(scenario: &Scenario, backend: Backend) -> (Model, Model, Vec<&'
 fn set(scenario: &Scenario, backend: Backend) -> Stage {
     let world = World::new(backend);
     let mut lodgers = Lodgers(Vec::new());
-    let common = if scenario.bare { &[][..] } else { &crate::WORLD[..] };
-    for step in common.iter().chain(scenario.before) {
+    if !scenario.bare {
+        act(&world, &Op::Init).unwrap();
+        history(&world, &[1]);
+        for op in [Op::Begin("sid", "old"), Op::Write("old", 7)] {
+            act(&world, &op).unwrap();
+        }
+        history(&world, &[2]);
+    }
+    for (index, step) in scenario.before.iter().enumerate() {
         match step {
             Step::Do(op) => {
                 before(&world, op);
                 act(&world, op).unwrap_or_else(|error| panic!("{op:?}: {error}"));
             }
-            Step::KilledAt(op, name) => killed_at(&world, op, name),
-            Step::Reboot => world.reboot(),
+            Step::KilledAt(op, name) => {
+                let at = place_of(scenario, backend, index, op, name);
+                let (result, _) = effect::run(Plan { at, mode: Mode::Crash }, || act(&world, op));
+                assert!(result.is_err(), "{op:?} was not killed at {name}");
+                world.after_crash();
+            }
+            Step::Reboot => {
+                lodgers.0.clear();
+                world.reboot();
+            }
+            Step::History(stamps) => history(&world, stamps),
             Step::Lodger(id) => lodgers.0.push(lodger(&world, id)),
         }
     }
     before(&world, &scenario.op);
-    let named = |id: &&&str| **id != "work" && world.layout.mount(&session(id)).join("etc/stamp").exists();
+    let stands = |id: &&&str| world.layout.mount(&session(id)).join("etc/stamp").exists();
     let tree = |id: &&str| ((*id).to_owned(), describe(&world.layout.mount(&session(id))));
-    let bystanders = crate::NAMES.iter().filter(named).map(tree).collect();
+    let bystanders = ["old", "kept"].iter().filter(stands).map(tree).collect();
     let host = describe(&world.host());
     Stage { world, lodgers, bystanders, host }
 }
 
-/// Kills an operation before its last effect of a name: how many there are, a first try in a copy would tell; here
-/// it is counted in a world of its own.
-fn killed_at(world: &World, op: &Op, name: &str) {
-    let mut at = 0;
-    // The fault moves on until the effect is met: earlier ones are crashes of the same operation, begun anew.
-    loop {
-        at += 1;
-        let (result, seen) = effect::run(Plan { at, mode: Mode::Crash }, || act(world, op));
-        world.after_crash();
-        match (result, seen.last()) {
-            (Err(_), Some(last)) if *last == name => return,
-            (Err(_), _) => {
-                let _ = world.process(|it| it.recover());
-                let _ = world.process(|it| it.gc(KEEP));
-            }
-            (Ok(result), _) => panic!("{op:?} never comes to {name}: {result:?}"),
-        }
+/// Which effect of the operation is the last one of a name: told by a world of its own, once.
+fn place_of(scenario: &Scenario, backend: Backend, index: usize, op: &Op, name: &str) -> usize {
+    thread_local! {
+        static PLACES: RefCell<BTreeMap<usize, usize>> = const { RefCell::new(BTreeMap::new()) };
     }
+    if let Some(place) = PLACES.with_borrow(|places| places.get(&index).copied()) {
+        return place;
+    }
+    let twin = Scenario { before: &scenario.before[..index], op: op.clone(), ..*scenario };
+    let stage = set(&twin, backend);
+    let (_, seen) = effect::run(Plan { at: 0, mode: Mode::Crash }, || act(&stage.world, op));
+    let place = seen.iter().rposition(|it| *it == name);
+    let place = place.unwrap_or_else(|| panic!("{op:?} never comes to {name}: {seen:?}")) + 1;
+    PLACES.with_borrow_mut(|places| places.insert(index, place));
+    place
 }
 
 /// What is done after a crash.
@@ -211,116 +257,143 @@ impl Run<'_> {
     fn singles(&mut self) {
         let all = self.effects.len();
         for at in 1..=all {
-            self.single(Plan { at, mode: Mode::Crash }, false);
-            self.single(Plan { at, mode: Mode::Crash }, true);
-            for errno in ERRNOS {
-                self.single(Plan { at, mode: Mode::Fail(errno) }, false);
+            self.crash(Plan { at, mode: Mode::Crash });
+            let errnos = if self.scenario.failure_is_old || is_long() { ERRNOS.len() } else { RECOVERED };
+            let first = usize::try_from(self.picked.next()).unwrap() % ERRNOS.len();
+            for index in first..first + errnos {
+                self.errno(Plan { at, mode: Mode::Fail(ERRNOS[index % ERRNOS.len()]) });
             }
-            for errno in [libc::EIO, libc::ENOSPC] {
-                self.single(Plan { at, mode: Mode::FailFrom(errno) }, false);
+            let persistent = [libc::EIO, libc::ENOSPC];
+            for errno in if is_long() { &persistent[..] } else { &persistent[at % 2..][..1] } {
+                self.errno(Plan { at, mode: Mode::FailFrom(*errno) });
             }
         }
-        self.single(Plan { at: all, mode: Mode::CrashAfter }, false);
-        self.single(Plan { at: all, mode: Mode::CrashAfter }, true);
+        self.crash(Plan { at: all, mode: Mode::CrashAfter });
     }
 
-    fn single(&mut self, plan: Plan, reboot: bool) {
-        match plan.mode {
-            Mode::Crash | Mode::CrashAfter if reboot => self.counts.reboots += 1,
-            Mode::Crash | Mode::CrashAfter => self.counts.crashes += 1,
-            Mode::Fail(_) | Mode::FailFrom(_) => self.counts.errnos += 1,
-        }
-        let fault = |_: &World| Ok(());
-        self.case(plan, reboot, &format!("{plan:?} reboot={reboot}"), &fault);
+    fn crash(&mut self, plan: Plan) {
+        self.counts.crashes += 1;
+        self.case(&Case { plan, reboot: false, again: None, deep: true, name: "" });
+        self.counts.reboots += 1;
+        self.case(&Case { plan, reboot: true, again: None, deep: is_long(), name: "then a reboot" });
     }
 
-    /// One fault in a fresh world, `between` it and the recover that gets through, and the rules after it.
-    fn case(&self, plan: Plan, reboot: bool, name: &str, between: &dyn Fn(&World) -> Result<(), Violation>) {
-        let stage = set(self.scenario, self.backend);
-        let world = &stage.world;
-        let earlier = world.fingerprint();
-        let (result, seen) = effect::run(plan, || act(world, &self.scenario.op));
-        let ended = match &result {
-            Err(_) => Ended::Crashed,
-            Ok(Err(_)) => Ended::Failed,
-            Ok(Ok(())) => Ended::Done,
-        };
-        let checked = (|| {
-            if ended == Ended::Crashed {
-                world.after_crash();
-            }
-            let single = matches!(plan.mode, Mode::Fail(_));
-            if ended == Ended::Failed && single && self.scenario.failure_is_old {
-                check::unchanged(world, &earlier, &stage.bystanders)?;
-            }
-            if reboot {
-                world.reboot();
-            }
-            between(world)?;
-            recover(world)?;
-            let expected = Expected {
-                old: &self.old,
-                new: &self.new,
-                ended,
-                failure_is_old: self.scenario.failure_is_old,
-                bystanders: &stage.bystanders,
-                host: &stage.host,
-            };
-            check::check(world, &expected)
-        })();
-        drop(stage.lodgers);
-        if let Err(Violation { rule, what }) = checked {
-            let at = seen.get(plan.at - 1).or(seen.last()).copied().unwrap_or("nothing");
-            panic!(
-                "operation {:?} ({}) on {:?}, effect {} of {} ({at}), {name}: ended {ended:?} {result:?}\nbroken: {rule}\n{what}\neffects: {seen:?}",
-                self.scenario.op,
-                self.name,
-                self.backend,
-                plan.at,
-                self.effects.len(),
-            );
-        }
+    fn errno(&mut self, plan: Plan) {
+        self.counts.errnos += 1;
+        self.case(&Case { plan, reboot: false, again: None, deep: is_long(), name: "" });
     }
 
     /// A crash, and then recover crashes too (or is refused something): each pair, or an even sample.
     fn pairs(&mut self) {
-        let mut all = Vec::new();
-        for at in 1..=self.effects.len() {
-            let effects = Cell::new(0);
-            let count = |world: &World| {
-                let (_, seen) =
-                    effect::run(Plan { at: 0, mode: Mode::Crash }, || world.process(|it| it.recover()));
-                effects.set(seen.len());
-                Ok(())
-            };
-            self.case(Plan { at, mode: Mode::Crash }, false, "counting recover's effects", &count);
-            let effects = effects.get();
-            all.extend((1..=effects).map(|again| (at, again)));
-        }
-        let step = if is_long() { 1 } else { all.len().div_ceil(PAIRS).max(1) };
-        let first = usize::try_from(self.picked.next() % step as u64).unwrap();
-        for (at, again) in all.into_iter().skip(first).step_by(step) {
+        let pairs = self.recovering.iter().flat_map(|(at, all)| (1..=*all).map(|again| (*at, again)));
+        let pairs: Vec<(usize, usize)> = pairs.collect();
+        let step = if is_long() { 1 } else { pairs.len().div_ceil(PAIRS).max(1) };
+        let first = usize::try_from(self.picked.next()).unwrap() % step;
+        for (turn, (at, again)) in pairs.into_iter().skip(first).step_by(step).enumerate() {
+            self.counts.recovers_crashed += 1;
             self.pair(at, Plan { at: again, mode: Mode::Crash });
-            let errnos = if is_long() { &ERRNOS[..] } else { &ERRNOS[at % 8..=at % 8] };
+            let errnos = if is_long() { &ERRNOS[..] } else { &ERRNOS[turn % 8..][..1] };
             for errno in errnos {
+                self.counts.recovers_failed += 1;
                 self.pair(at, Plan { at: again, mode: Mode::Fail(*errno) });
             }
         }
     }
 
     fn pair(&mut self, at: usize, again: Plan) {
-        match again.mode {
-            Mode::Crash | Mode::CrashAfter => self.counts.recovers_crashed += 1,
-            Mode::Fail(_) | Mode::FailFrom(_) => self.counts.recovers_failed += 1,
+        let plan = Plan { at, mode: Mode::Crash };
+        self.case(&Case {
+            plan,
+            reboot: false,
+            again: Some(again),
+            deep: is_long(),
+            name: "then one in recover",
+        });
+    }
+
+    /// One fault, the recover after it, and the rules after that.
+    fn case(&mut self, case: &Case<'_>) {
+        let stage = self.reused.take().unwrap_or_else(|| {
+            self.counts.worlds += 1;
+            set(self.scenario, self.backend)
+        });
+        let earlier = stage.world.fingerprint();
+        let (result, seen) = effect::run(case.plan, || act(&stage.world, &self.scenario.op));
+        let ended = match &result {
+            Err(_) => Ended::Crashed,
+            Ok(Err(_)) => Ended::Failed,
+            Ok(Ok(())) => Ended::Done,
+        };
+        let told = format!("{ended:?} {result:?}\neffects: {seen:?}");
+        if ended == Ended::Failed && matches!(case.plan.mode, Mode::Fail(_)) && self.scenario.failure_is_old {
+            let same = check::unchanged(&stage.world, &earlier, &stage.bystanders);
+            self.say(case, &told, same);
+            // As good as new.
+            if !case.deep {
+                self.reused = Some(stage);
+                return;
+            }
         }
-        let crash_again = |world: &World| {
+        let checked = self.aftermath(case, stage, ended);
+        self.say(case, &told, checked);
+    }
+
+    fn aftermath(&mut self, case: &Case<'_>, stage: Stage, ended: Ended) -> Result<(), Violation> {
+        let Stage { world, lodgers, bystanders, host } = stage;
+        if ended == Ended::Crashed {
+            world.after_crash();
+        }
+        let mut lodgers = Some(lodgers);
+        if case.reboot {
+            lodgers.take();
+            world.reboot();
+        }
+        if let Some(again) = case.again {
             let (result, _) = effect::run(again, || world.process(|it| it.recover()));
             if result.is_err() {
                 world.after_crash();
             }
-            Ok(())
+        }
+        let (recovered, effects) = effect::run(Plan { at: 0, mode: Mode::Crash }, || recover(&world));
+        recovered.unwrap_or_else(|crash| panic!("crashed without a fault: {crash:?}"))?;
+        if case.again.is_none() && !case.reboot && case.plan.mode == Mode::Crash {
+            self.recovering.insert(case.plan.at, effects.len());
+        }
+        let expected = Expected {
+            old: &self.old,
+            new: &self.new,
+            ended,
+            // Where everything fails from some point on, so does clearing up.
+            failure_is_old: self.scenario.failure_is_old && !matches!(case.plan.mode, Mode::FailFrom(_)),
+            bystanders: &bystanders,
+            host: &host,
+            deep: case.deep,
         };
-        let name = format!("then {again:?} in recover");
-        self.case(Plan { at, mode: Mode::Crash }, false, &name, &crash_again);
+        check::check(&world, &expected)
+    }
+
+    /// The world in which nothing changed is still as it should be.
+    fn finish_reused(&mut self) {
+        let Some(stage) = self.reused.take() else { return };
+        let plan = Plan { at: 0, mode: Mode::Crash };
+        let case = Case { plan, reboot: false, again: None, deep: true, name: "after all failures" };
+        let checked = self.aftermath(&case, stage, Ended::Failed);
+        self.say(&case, "", checked);
+    }
+
+    fn say(&self, case: &Case<'_>, told: &str, checked: Result<(), Violation>) {
+        let Err(Violation { rule, what }) = checked else { return };
+        let Case { plan, reboot, again, name, .. } = case;
+        let at = plan.at.checked_sub(1).and_then(|at| self.effects.get(at)).copied().unwrap_or("none");
+        panic!(
+            "operation {:?} ({}) on {:?}, effect {} of {} ({at}), {:?} {name}, reboot {reboot}, recover {again:?}\n\
+             broken: {rule}\n{what}\nended: {told}",
+            self.scenario.op,
+            self.name,
+            self.backend,
+            plan.at,
+            self.effects.len(),
+            plan.mode,
+        );
     }
 }

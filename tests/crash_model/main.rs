@@ -31,19 +31,6 @@ use world::{Backend, inside};
 /// The names of sessions: `old` and `kept` stand by, `work` is what an operation is on.
 const NAMES: [&str; 4] = ["old", "kept", "work", "create-new"];
 
-/// A template with two versions, the first of them held by a session, and a source session on the second.
-const WORLD: [Step; 9] = [
-    Step::Do(Init),
-    Step::Do(Create("sid", 1)),
-    Step::Do(Begin("sid", "old")),
-    Step::Do(Write("old", 7)),
-    Step::Do(SourceBegin("sid", "work")),
-    Step::Do(Write("work", 2)),
-    Step::Do(Commit("work")),
-    Step::Do(SourceBegin("sid", "kept")),
-    Step::Do(Write("kept", 8)),
-];
-
 /// A scenario as a test on each store: the name of the module is that of the operation.
 macro_rules! enumerated {
     ($($name:ident: $scenario:expr;)+) => {$(
@@ -80,11 +67,19 @@ const SUPERSEDED: &[Step] = &[
     Step::Do(Commit("work")),
     Step::Do(End("old")),
 ];
-const REBOOTED: &[Step] = &[Step::Reboot];
+const REBOOTED: &[Step] = &[Step::Do(SourceBegin("sid", "kept")), Step::Do(Write("kept", 8)), Step::Reboot];
 /// A session whose tree is there and whose record is not yet `ready`; a draft that is being made; a left-over clone.
 const KILLED: &[Step] = &[
     Step::KilledAt(SourceBegin("sid", "work"), "make mount private"),
     Step::KilledAt(Begin("sid", "create-new"), "mount"),
+];
+/// A commit that took place and was never finished, and others after it: its version is not among those kept.
+const OVERTAKEN: &[Step] = &[
+    Step::Do(SourceBegin("sid", "work")),
+    Step::Do(Write("work", 9)),
+    Step::KilledAt(Commit("work"), "rename"),
+    Step::History(&[10, 11, 12]),
+    Step::Do(Settle("sid")),
 ];
 
 enumerated! {
@@ -103,4 +98,5 @@ enumerated! {
     gc_after_crashes: Scenario { bare: false, before: KILLED, op: Gc, least: (3, 3), failure_is_old: false };
     recover_after_a_reboot: Scenario { bare: false, before: REBOOTED, op: Recover, least: (20, 20), failure_is_old: false };
     recover_after_crashes: Scenario { bare: false, before: KILLED, op: Recover, least: (10, 10), failure_is_old: false };
+    recover_a_commit_that_others_followed: Scenario { bare: false, before: OVERTAKEN, op: Recover, least: (6, 6), failure_is_old: false };
 }

@@ -79,7 +79,8 @@ pub(crate) fn inside(name: &str) -> bool {
     // As the program's own.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Mounts are shared, as on a host with systemd.
-    nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>).unwrap();
+    nix::mount::mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>)
+        .unwrap();
     true
 }
 
