@@ -117,7 +117,9 @@ impl Sources<'_> {
             .records
             .into_iter()
             .filter(|record| &record.template == template)
-            .filter_map(|record| record.base)
+            // A draft too: it may have been committed without that having been finished.
+            .flat_map(|record| [record.base, record.draft])
+            .flatten()
             .collect();
         let complete: BTreeSet<VersionId> = self
             .store()

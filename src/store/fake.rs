@@ -341,7 +341,6 @@ impl Store for FakeStore {
         let mut pool = self.pool();
         let former = Self::versions(&pool, template);
         Self::flatten(&mut pool, template, &mut settled);
-        Self::drop_former_heads(&mut pool, template, &former, &mut settled);
         for (version, name) in Self::versions(&pool, template) {
             if keep.contains(&version) || current.as_ref() == Some(&version) {
                 continue;
