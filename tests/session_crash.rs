@@ -225,6 +225,12 @@ fn dir_crash_source_commit_killed_anywhere_leaves_the_old_or_the_new_version() {
 }
 
 #[test]
+fn dir_crash_rollback_killed_anywhere_leaves_the_old_or_the_new_version() {
+    let rollback = |_| words(&["-q", "rollback", "demo"]);
+    crash("rollback", &Case { words: &rollback, before: &nothing, after: &abort_what_stands });
+}
+
+#[test]
 fn dir_crash_recover_killed_anywhere_can_be_repeated() {
     let lost = |host: &Installation| {
         host.zchroot(["begin", "demo", "-n", "work"]).ok();

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::Status;
-use crate::store::{SessionId, TemplateName, VersionId};
+use crate::source::VersionSpec;
+use crate::store::{SessionId, TemplateName};
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -68,6 +69,8 @@ pub enum Command {
     End(End),
     /// Change a template: commit if the command succeeds, abort if not
     Update(Update),
+    /// Make an older version current again, as a new version
+    Rollback(Rollback),
     /// Change a template in steps
     Source(Source),
     /// Bring every session to ready or ended after a crash or a reboot
@@ -192,7 +195,10 @@ pub enum Net {
 126 if it could not be executed, 125 if zchroot failed.\n\
 Examples: zchroot run sid                                 a login shell\n          \
 zchroot run sid -u root -d / -- apt-get -s upgrade\n          \
-zchroot run sid --net none -- make check          no network but lo"
+zchroot run sid --net none -- make check          no network but lo\n          \
+zchroot run sid --at yesterday -- make check      in what was current then\n\n\
+VERSION is a generation (7), a version's name or its beginning, a time (2026-11-20, '2026-11-20 14:00', yesterday), \
+a time ago (3d, 12h), current or previous; zchroot history shows what there is."
 )]
 pub struct Run {
     /// The template, by name or alias
@@ -200,9 +206,9 @@ pub struct Run {
     /// How it is run.
     #[command(flatten)]
     pub inside: Inside,
-    /// Begin from this version, not from the current one
+    /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
-    pub at: Option<VersionId>,
+    pub at: Option<VersionSpec>,
     /// The command and its arguments; a login shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -211,16 +217,17 @@ pub struct Run {
 /// `zchroot begin`.
 #[derive(Debug, Args)]
 #[command(after_help = "Prints the session's name on stdout, nothing else.\n\
-Example:  s=$(zchroot begin sid); zchroot exec $s -- make; zchroot end $s")]
+Examples: s=$(zchroot begin sid); zchroot exec $s -- make; zchroot end $s\n          \
+zchroot begin sid -n then --at '2026-11-20 14:00'      from what was current then")]
 pub struct Begin {
     /// The template, by name or alias
     pub template: TemplateName,
     /// The session's name; one is made if not given
     #[arg(short, long, value_name = "NAME")]
     pub name: Option<SessionId>,
-    /// Begin from this version, not from the current one
+    /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
-    pub at: Option<VersionId>,
+    pub at: Option<VersionSpec>,
 }
 
 /// `zchroot exec`.
@@ -273,6 +280,30 @@ pub struct Update {
     /// The command and its arguments; a root shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// `zchroot rollback`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The new version has the tree of the older one; the history only grows, and a rollback can be rolled back.\n\
+VERSION is a generation (7), a version's name or its beginning, a time (2026-11-20, '2026-11-20 14:00', yesterday), \
+a time ago (3d, 12h) or previous.\n\
+Nobody's session changes; new ones get the older tree. Who may: [source] in zchroot-templates(5).\n\
+Examples: zchroot rollback sid -m 'gcc 15.2 miscompiles'      the version before the current one\n          \
+zchroot rollback sid 7                                generation 7"
+)]
+pub struct Rollback {
+    /// The template, by name or alias
+    pub template: TemplateName,
+    /// The version to go back to
+    #[arg(default_value = "previous", hide_default_value = true)]
+    pub version: VersionSpec,
+    /// What the history says of it; the generation that it goes back to, if not given
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
 }
 
 /// `zchroot source`.

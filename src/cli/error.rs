@@ -108,6 +108,12 @@ impl From<source::Error> for Error {
                 Status::Busy,
                 Some(format!("zchroot source abort {session}, then zchroot update {template} again")),
             ),
+            E::Moved { template, .. } => (
+                Status::Busy,
+                Some(format!("zchroot history {template}, then zchroot rollback {template} VERSION again")),
+            ),
+            E::NoMatch(none) => (Status::NotFound, Some(format!("zchroot history {}", none.template))),
+            E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))

@@ -75,8 +75,10 @@ fn template(args: &Info, context: &Context) -> Result<Status, Error> {
         ("Groups", names(&template.access.groups)),
         ("Root users", names(&template.access.root_users)),
         ("Root groups", names(&template.access.root_groups)),
-        ("Source root users", names(&template.source.root_users)),
-        ("Source root groups", names(&template.source.root_groups)),
+        ("Source root users", names(&template.source.access.root_users)),
+        ("Source root groups", names(&template.source.access.root_groups)),
+        ("Rollback users", names(&template.source.rollback_users)),
+        ("Rollback groups", names(&template.source.rollback_groups)),
         ("Versions kept", template.keep.to_string()),
     ])
 }

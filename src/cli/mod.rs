@@ -20,6 +20,7 @@ mod output;
 mod policy;
 mod progress;
 mod recover;
+mod rollback;
 mod run;
 mod source;
 mod update;
@@ -60,6 +61,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Exec(args) => exec::run(&args, context),
         Command::End(args) => end::run(&args, context),
         Command::Update(args) => update::run(&args, context),
+        Command::Rollback(args) => rollback::run(&args, context),
         Command::Source(args) => source::run(&args, context),
         Command::Recover(args) => recover::run(&args, context),
         Command::Gc(args) => gc::run(&args, context),

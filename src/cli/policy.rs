@@ -6,8 +6,8 @@ use super::error::Error;
 use crate::session::{Owner, Record};
 use crate::store::TemplateName;
 use crate::sys::identity::Account;
-use crate::template::policy::{Refusal, Verdict, Who, decide};
-use crate::template::{Access, HostAccounts};
+use crate::template::policy::{self, Refusal, Verdict, Who, decide};
+use crate::template::{Access, HostAccounts, Template};
 
 /// The caller as the policy sees him.
 pub(super) fn who(context: &Context) -> Who {
@@ -56,6 +56,20 @@ pub(super) fn may_be_root(context: &Context, access: &Access) -> bool {
 /// Refuses who is not let in at all, whoever he wants to be inside.
 pub(super) fn may_begin(context: &Context, template: &TemplateName, access: &Access) -> Result<(), Error> {
     may_use(context, template, access, context.process.caller().account())
+}
+
+/// Refuses who may not make an older version current again, pin or unpin.
+pub(super) fn may_roll_back(context: &Context, template: &Template, what: &str) -> Result<(), Error> {
+    let caller = who(context);
+    if policy::may_roll_back(&template.source, &caller, &HostAccounts) {
+        return Ok(());
+    }
+    let (caller, template) = (caller.name, &template.name);
+    tracing::warn!(target: "audit", caller, %template, what, "refused");
+    Err(Error::failed(format!(
+        "{caller} may not {what} template {template}: the caller is in none of root-users, root-groups, \
+         rollback-users and rollback-groups of its [source]"
+    )))
 }
 
 /// Refuses who did not begin the session, or wants to be somebody else in it than he may be.

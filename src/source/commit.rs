@@ -41,14 +41,7 @@ impl Sources<'_> {
         }
         match self.publish(&begun.record, &draft, message) {
             Ok(version) => {
-                let template = begun.record.template.clone();
-                let shown = pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)
-                    .map_err(session::Error::from);
-                // It is committed: whatever fails from here on must not look as if it were not.
-                if let Err(trouble) = shown.and_then(|_| self.sessions.forget(begun)) {
-                    let trouble = crate::sys::chain(&trouble);
-                    tracing::error!(%template, version = %version.id, %trouble, "committed, but not finished; `zchroot recover` finishes it");
-                }
+                self.conclude(begun, &version.id);
                 Ok(version)
             }
             Err(error) => Err(self.keep(&begun.record, profile, error)),
@@ -68,6 +61,18 @@ impl Sources<'_> {
         begun.record.state = State::Ready;
         self.sessions.records().save(&begun.record)?;
         self.commit(begun, profile, message)
+    }
+
+    /// After the commit: shows the version to all, and forgets the session.
+    pub(super) fn conclude(&self, begun: Begun, version: &VersionId) {
+        let template = begun.record.template.clone();
+        let shown = pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)
+            .map_err(session::Error::from);
+        // It is committed: whatever fails from here on must not look as if it were not.
+        if let Err(trouble) = shown.and_then(|_| self.sessions.forget(begun)) {
+            let trouble = crate::sys::chain(&trouble);
+            tracing::error!(%template, %version, %trouble, "committed, but not finished; `zchroot recover` finishes it");
+        }
     }
 
     /// Lets the pointer say what is current, and a session go whose draft has become a version.

@@ -1,5 +1,6 @@
 //! What can go wrong with a template's versions.
 
+use super::spec::NoMatch;
 use super::version::VersionError;
 use crate::session;
 use crate::store::{self, SessionId, TemplateName, VersionId};
@@ -24,6 +25,31 @@ pub enum Error {
         /// What is current.
         current: Option<VersionId>,
     },
+    /// Somebody committed while a rollback was made.
+    #[error(
+        "conflict: version {} of {template} was current when the rollback began, but {} is by now",
+        or_none(base),
+        or_none(current)
+    )]
+    Moved {
+        /// Whose versions.
+        template: TemplateName,
+        /// What was current.
+        base: Option<VersionId>,
+        /// What is current.
+        current: Option<VersionId>,
+    },
+    /// What was to be gone back to is current.
+    #[error("version {version} of {template} is the current one already")]
+    IsCurrent {
+        /// Whose version.
+        template: TemplateName,
+        /// Which.
+        version: VersionId,
+    },
+    /// The template has no such version, or its tree is gone.
+    #[error(transparent)]
+    NoMatch(Box<NoMatch>),
     /// The template has a first version already.
     #[error("template {template} exists already, its current version is {current}")]
     Created {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Error, Sources, Version};
+use super::{Error, NoMatch, Sources, Version, VersionSpec};
 use crate::session::record::Records;
 use crate::store::{SessionId, TemplateName, VersionId};
 
@@ -21,7 +21,7 @@ pub enum TreeState {
 }
 
 /// One line of a history.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
     /// What is known of the version.
     #[serde(flatten)]
@@ -33,6 +33,26 @@ pub struct Entry {
 }
 
 impl Sources<'_> {
+    /// The version that is meant, whose tree is there.
+    ///
+    /// # Errors
+    /// The template has no such version, or the store or the records cannot be read.
+    pub fn resolve(&self, template: &TemplateName, spec: &VersionSpec) -> Result<VersionId, Error> {
+        let history = self.history(template)?;
+        if history.is_empty() {
+            return Err(Error::NoVersion(template.clone()));
+        }
+        match spec.find(&history) {
+            Ok(entry) => Ok(entry.version.id.clone()),
+            Err(why) => {
+                let there = history.iter().filter(|entry| entry.tree != TreeState::Gone);
+                let there = there.map(|entry| entry.version.generation).collect();
+                let (template, spec) = (template.clone(), spec.clone());
+                Err(Error::NoMatch(Box::new(NoMatch { template, spec, why, there })))
+            }
+        }
+    }
+
     /// The committed versions of a template, newest first.
     ///
     /// # Errors

@@ -177,15 +177,31 @@ impl Report {
             self.say(Severity::Warning, file, &[], message);
         }
         self.unknown(file, &[], &file.value.access, accounts);
-        self.unknown(file, &["source"], &file.value.source, accounts);
+        self.unknown(file, &["source"], &file.value.source.access, accounts);
+        let source = &file.value.source;
+        let lists =
+            [("rollback-users", &source.rollback_users), ("rollback-groups", &source.rollback_groups)];
+        self.unknown_in(file, &["source"], lists, accounts);
     }
 
     fn unknown(&mut self, file: &Parsed<Template>, table: &[&str], access: &Access, accounts: &dyn Accounts) {
+        self.unknown_in(file, table, [("users", &access.users), ("groups", &access.groups)], accounts);
+        let as_root = [("root-users", &access.root_users), ("root-groups", &access.root_groups)];
+        self.unknown_in(file, table, as_root, accounts);
+    }
+
+    /// The names in a list of users and one of groups that the host does not know.
+    fn unknown_in(
+        &mut self,
+        file: &Parsed<Template>,
+        table: &[&str],
+        [users, groups]: [(&str, &Vec<AccountName>); 2],
+        accounts: &dyn Accounts,
+    ) {
         let uid = |user: &AccountName| accounts.uid(user);
         let gid = |group: &AccountName| accounts.gid(group);
-        let mut look = |key: &str,
+        let mut look = |(key, names): (&str, &Vec<AccountName>),
                         what: &str,
-                        names: &[AccountName],
                         id: &dyn Fn(&AccountName) -> Option<u32>| {
             for (at, name) in names.iter().enumerate().filter(|(_, name)| id(name).is_none()) {
                 let at = at.to_string();
@@ -194,10 +210,8 @@ impl Report {
                 self.say(Severity::Warning, file, &path, format!("{shown}: this host has no {what} {name}"));
             }
         };
-        look("users", "user", &access.users, &uid);
-        look("groups", "group", &access.groups, &gid);
-        look("root-users", "user", &access.root_users, &uid);
-        look("root-groups", "group", &access.root_groups, &gid);
+        look(users, "user", &uid);
+        look(groups, "group", &gid);
     }
 
     /// A name is found before an alias, and of two equal aliases neither is found.

@@ -31,7 +31,7 @@ pub use account::{AccountName, AccountNameError, Accounts, HostAccounts};
 pub use amount::{AmountError, Period, Size};
 pub use check::check;
 pub use config::{Config, Pool, PoolError, StoreConfig};
-pub use definition::{Access, Net, Overlay, Template};
+pub use definition::{Access, Net, Overlay, SourceAccess, Template};
 pub use diagnostic::{Diagnostic, Finding, Place, Severity};
 pub use load::{Error, Loaded, load, profile, template, templates};
 pub use profile::{HostFile, Mount, MountKind, NssDatabase, Profile, ProfileName};

@@ -14,6 +14,7 @@ mod create;
 mod gc;
 mod output;
 mod recover;
+mod rollback;
 mod run;
 mod sessions;
 mod update;

@@ -127,6 +127,25 @@ fn dir_setuid_a_maintainer_changes_the_template_and_nobody_else_her_session() {
 }
 
 #[test]
+fn dir_setuid_a_rollback_is_for_maintainers_and_for_who_is_listed_for_it() {
+    let world = World::new();
+    let template = world.template.as_str();
+    world.user(CAROL, &["-q", "update", template, "--", "sh", "-c", "echo two > /srv/who"]).ok();
+    for caller in [ALICE, BOB] {
+        world.user(caller, &["rollback", template]).exits(1).says("may not roll back template");
+    }
+    let read = ["run", template, "-d", "/", "--", "sh", "-c", "cat /srv/who 2>/dev/null || echo one"];
+    world.user(ALICE, &read).ok().prints("two");
+    // Who may roll back need not be let into the source.
+    world.user(DAVE, &["-q", "rollback", template]).ok();
+    world.user(ALICE, &read).ok().prints("one");
+    world.user(DAVE, &["source", "begin", template]).exits(1);
+    world.user(CAROL, &["-q", "rollback", template]).ok();
+    world.user(ALICE, &read).ok().prints("two");
+    world.assert_nothing_left();
+}
+
+#[test]
 fn dir_setuid_what_is_roots_is_refused_to_others() {
     let world = World::new();
     for caller in [ALICE, BOB, CAROL] {

@@ -19,7 +19,7 @@ pub(crate) const ALICE: u32 = 64001;
 pub(crate) const BOB: u32 = 64002;
 /// In `root-users`, also of the source.
 pub(crate) const CAROL: u32 = 64003;
-/// In no list, but a member of `HELPERS`, which is in `groups`.
+/// In no list, but a member of `HELPERS`, which is in `groups`, and in `rollback-groups` of the source.
 pub(crate) const DAVE: u32 = 64004;
 pub(crate) const HELPERS: u32 = 64100;
 
@@ -57,6 +57,7 @@ groups = [\"helpers\"]
 root-users = [\"carol\"]
 [source]
 root-users = [\"carol\"]
+rollback-groups = [\"helpers\"]
 ";
 
 /// Lays our folders over the host's. Copies of mounts of other tests, or of whoever uses the program on this host,
