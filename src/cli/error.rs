@@ -78,7 +78,8 @@ impl From<session::Error> for Error {
         let (status, hint) = match &error {
             E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
             E::NotReady { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
-            E::InUse(_) | E::StillMounted { .. } | E::CalledFromInside { .. } => (Status::Busy, None),
+            E::InUse(_) | E::StillMounted { .. } | E::StillUsed { .. } => (Status::Busy, None),
+            E::CalledFromInside { .. } => (Status::Busy, Some("cd /, then the same again".to_owned())),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
             }
@@ -108,6 +109,7 @@ impl From<source::Error> for Error {
                 Status::Busy,
                 Some(format!("zchroot source abort {session}, then zchroot update {template} again")),
             ),
+            E::NotReady(_) => (Status::Busy, Some("zchroot recover".to_owned())),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
