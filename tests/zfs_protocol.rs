@@ -9,7 +9,6 @@
 
 mod zfs_pool;
 
-use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -179,7 +178,7 @@ fn zfs_a_crash_at_any_effect_of_a_commit_leaves_the_old_version_or_the_new_one()
     let mut base = version("v00");
     for at in 1.. {
         let name = version(&format!("v{at:02}"));
-        let (template, kept) = (template(), BTreeSet::from([base.clone()]));
+        let (template, kept) = (template(), keep(&[base.as_str()]));
         let commit = || {
             if !store.heads(&template).unwrap().iter().any(|head| head.id == name) {
                 store.draft_clone(&template, &name, &base, &mut Silent).unwrap();

@@ -78,7 +78,8 @@ impl From<session::Error> for Error {
         let (status, hint) = match &error {
             E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
             E::NotReady { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
-            E::InUse(_) | E::StillMounted { .. } | E::CalledFromInside { .. } => (Status::Busy, None),
+            E::InUse(_) | E::StillMounted { .. } | E::StillUsed { .. } => (Status::Busy, None),
+            E::CalledFromInside { .. } => (Status::Busy, Some("cd /, then the same again".to_owned())),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
             }
@@ -114,6 +115,7 @@ impl From<source::Error> for Error {
             ),
             E::NoMatch(none) => (Status::NotFound, Some(format!("zchroot history {}", none.template))),
             E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
+            E::NotReady(_) => (Status::Busy, Some("zchroot recover".to_owned())),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))

@@ -11,7 +11,7 @@ use crate::sys::file;
 use crate::sys::lock::Lock;
 use crate::template::Profile;
 
-/// How long settling waits for a commit that is under way.
+/// How long settling waits for another that settles the same template.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a commit waits for another one that is moving the pointer, which takes milliseconds.
 const POINTER_PATIENCE: Duration = Duration::from_secs(30);
@@ -99,32 +99,24 @@ impl Sources<'_> {
 
     /// Tidies a template after commits: versions beyond `keep` that no session is based on go.
     ///
+    /// Commits take no lock that this waits for, and this none that they wait for. What is committed once we have
+    /// looked is not among what may go, however many commits there are before the store has done its part.
+    ///
     /// # Errors
     /// Records or store cannot be read: then nothing goes.
     pub fn settle(&self, template: &TemplateName, keep: usize) -> Result<Settled, Error> {
         file::make_dirs(&self.layout().locks(), 0o700)?;
-        // One at a time, and not beside a commit: what a commit has just made current must not look old.
         let Some(_lock) = Lock::take(&self.layout().template_lock(template), PATIENCE)? else {
-            let deferred = vec![format!("template {template} is being committed to or settled by another")];
+            let deferred = vec![format!("template {template} is being settled by another")];
             return Ok(Settled { deferred, ..Settled::default() });
         };
-        let keep = self.kept(template, keep)?;
-        Ok(self.store().settle(template, &keep)?)
+        let superfluous = self.superfluous(template, keep)?;
+        Ok(self.store().settle(template, &|version| superfluous.contains(version))?)
     }
 
-    /// The versions that stay: the current one, `keep` before it, and those that sessions are based on.
-    fn kept(&self, template: &TemplateName, keep: usize) -> Result<BTreeSet<VersionId>, Error> {
-        let all = session::record::Records::new(self.layout()).all()?;
-        if let Some((_, error)) = all.damaged.into_iter().next() {
-            // What it is based on cannot be known: keep everything rather than guess.
-            return Err(error.into());
-        }
-        let mut kept: BTreeSet<VersionId> = all
-            .records
-            .into_iter()
-            .filter(|record| &record.template == template)
-            .filter_map(|record| record.base)
-            .collect();
+    /// The versions that may go: all up to the one that is current when we look, but for that one, `keep` before it
+    /// and those that sessions are based on.
+    fn superfluous(&self, template: &TemplateName, keep: usize) -> Result<BTreeSet<VersionId>, Error> {
         let complete: BTreeSet<VersionId> = self
             .store()
             .heads(template)?
@@ -132,17 +124,25 @@ impl Sources<'_> {
             .filter(|head| head.complete)
             .map(|head| head.id)
             .collect();
-        let versions = Version::all(self.layout(), template)?;
-        kept.extend(
-            versions
-                .into_iter()
-                .rev()
-                .map(|version| version.id)
-                .filter(|id| complete.contains(id))
-                .take(keep.saturating_add(1)),
-        );
-        kept.extend(self.store().current(template)?);
-        Ok(kept)
+        let current = self.store().current(template)?;
+        let mut versions = Version::all(self.layout(), template)?;
+        // Whoever begins and is not recorded yet finds his version gone, if it goes, and reads the pointer again.
+        let all = session::record::Records::new(self.layout()).all()?;
+        if let Some((_, error)) = all.damaged.into_iter().next() {
+            // What it is based on cannot be known: keep everything rather than guess.
+            return Err(error.into());
+        }
+        let now = versions.iter().find(|version| Some(&version.id) == current.as_ref());
+        let now = now.map_or(0, |version| version.generation);
+        // Newer ones are drafts, or were committed since we looked.
+        versions.retain(|version| version.generation <= now);
+        let newest = versions.iter().rev().map(|version| &version.id).filter(|id| complete.contains(id));
+        let mut kept: BTreeSet<VersionId> = newest.take(keep.saturating_add(1)).cloned().collect();
+        let of_ours = all.records.into_iter().filter(|record| &record.template == template);
+        kept.extend(of_ours.filter_map(|record| record.base));
+        kept.extend(current);
+        // Of what nothing is known, nothing goes. Of what is known and not complete a crash may have left something.
+        Ok(versions.into_iter().map(|version| version.id).filter(|id| !kept.contains(id)).collect())
     }
 
     fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {
@@ -194,3 +194,7 @@ impl Sources<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

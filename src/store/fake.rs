@@ -11,7 +11,6 @@
 
 mod pool;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -292,7 +291,7 @@ impl Store for FakeStore {
         Ok(Published::Conflict { current: self.current(template)? })
     }
 
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled> {
         let mut settled = Settled::default();
         let current = self.current(template)?;
         let mut pool = self.pool();
@@ -300,7 +299,7 @@ impl Store for FakeStore {
         Self::flatten(&mut pool, template, &mut settled);
         Self::drop_former_heads(&mut pool, template, &former, &mut settled);
         for (version, name) in Self::versions(&pool, template) {
-            if keep.contains(&version) || current.as_ref() == Some(&version) {
+            if !may_go(&version) || current.as_ref() == Some(&version) {
                 continue;
             }
             match pool.destroy_deferred(&name) {

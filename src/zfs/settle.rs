@@ -2,14 +2,13 @@
 //!
 //! 1. Promote the current head while it is a clone of another head. All snapshots up to its origin move to
 //!    it; sessions, which hang off the snapshots, notice nothing.
-//! 2. Destroy, deferred, the snapshots of versions neither current nor kept: each goes at once, or by itself
+//! 2. Destroy, deferred, the snapshots of versions that are not current and may go: each goes at once, or by itself
 //!    in the transaction in which its last session goes.
-//! 3. Destroy the former heads that have no snapshot left.
+//! 3. Destroy the former heads that have no snapshot left. One that an administrator took himself is neither a
+//!    version nor touched, and keeps its head.
 //!
 //! So there is one head per template, with the snapshots that are kept or in use; after a rollback a second
 //! one, which goes when its snapshots have.
-
-use std::collections::BTreeSet;
 
 use super::ZfsStore;
 use super::listing::Listing;
@@ -19,12 +18,16 @@ use crate::store::{Error, ErrorKind, Result, Settled, TemplateName, VersionId};
 const LONGEST_CHAIN: usize = 1000;
 
 impl ZfsStore {
-    pub(super) fn tidy(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
+    pub(super) fn tidy(
+        &self,
+        template: &TemplateName,
+        may_go: &dyn Fn(&VersionId) -> bool,
+    ) -> Result<Settled> {
         let mut settled = Settled::default();
         let before = self.listing(template)?;
         let Some(current) = before.current.clone() else { return Ok(settled) };
         let flat = self.flatten(template, &current, before.clone(), &mut settled)?;
-        let superseded = flat.superseded(keep);
+        let superseded = flat.superseded(may_go);
         let sparse = if superseded.is_empty() {
             flat
         } else {
@@ -92,6 +95,11 @@ impl ZfsStore {
         let mut any = false;
         for head in now.heads.iter().filter(|head| before.is_taken(&head.id)) {
             if now.current.as_ref() == Some(&head.id) || now.own(&head.id).next().is_some() {
+                continue;
+            }
+            if let Some(snap) = now.foreign_of(&head.id) {
+                let why = format!("its dataset has the snapshot {}, which zchroot did not take", snap.name);
+                settled.deferred.push(format!("{template} {}: {why}", head.id));
                 continue;
             }
             let name = self.names.head(template, &head.id);

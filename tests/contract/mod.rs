@@ -64,8 +64,10 @@ pub(crate) fn session(text: &str) -> SessionId {
     text.parse().unwrap()
 }
 
-pub(crate) fn set(names: &[&str]) -> BTreeSet<VersionId> {
-    names.iter().map(|name| version(name)).collect()
+/// Every version may go but these.
+pub(crate) fn all_but(names: &[&str]) -> impl Fn(&VersionId) -> bool + use<> {
+    let kept: BTreeSet<VersionId> = names.iter().map(|name| version(name)).collect();
+    move |version| !kept.contains(version)
 }
 
 impl<'a> Bench<'a> {
@@ -154,7 +156,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) fn settle(&self, keep: &[&str]) {
-        self.store.settle(&self.sid, &set(keep)).unwrap();
+        self.store.settle(&self.sid, &all_but(keep)).unwrap();
     }
 
     pub(crate) fn current(&self) -> Option<String> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::StatVfsMountFlags;
 use zchroot::store::{ErrorKind, MountOptions, Outcome, Published, Silent, Tree};
 
-use super::{Bench, Lab, kind, read_stamp, session, set, version, write_stamp};
+use super::{Bench, Lab, all_but, kind, read_stamp, session, version, write_stamp};
 
 pub(crate) fn an_empty_store_has_nothing(lab: &dyn Lab) {
     let bench = Bench::new(lab);
@@ -15,7 +15,7 @@ pub(crate) fn an_empty_store_has_nothing(lab: &dyn Lab) {
     assert_eq!(bench.store.sessions().unwrap(), []);
     assert_eq!(bench.heads(), "");
     assert_eq!(bench.current(), None);
-    let settled = bench.store.settle(&bench.sid, &set(&[])).unwrap();
+    let settled = bench.store.settle(&bench.sid, &all_but(&[])).unwrap();
     assert_eq!((settled.dropped.len(), settled.deferred.len()), (0, 0));
 }
 
@@ -222,7 +222,7 @@ pub(crate) fn settle_drops_what_is_neither_current_nor_kept(lab: &dyn Lab) {
     bench.commit("v3", Some("v2"));
     bench.commit("v4", Some("v3"));
     bench.prepare("v5", Some("v4"));
-    let settled = bench.store.settle(&bench.sid, &set(&["v2", "v9"])).unwrap();
+    let settled = bench.store.settle(&bench.sid, &all_but(&["v2", "v9"])).unwrap();
     assert_eq!(settled.dropped, [version("v1"), version("v3")]);
     assert_eq!(settled.deferred, Vec::<String>::new());
     assert_eq!(bench.heads(), "v2 v4 v5+");
@@ -233,7 +233,7 @@ pub(crate) fn settle_drops_what_is_neither_current_nor_kept(lab: &dyn Lab) {
     for name in ["v1", "v3"] {
         assert_eq!(kind(bench.clone_session("s", name)), ErrorKind::Gone);
     }
-    let again = bench.store.settle(&bench.sid, &set(&["v2"])).unwrap();
+    let again = bench.store.settle(&bench.sid, &all_but(&["v2"])).unwrap();
     assert_eq!((again.dropped.len(), again.deferred.len()), (0, 0), "{again:?}");
     assert_eq!(bench.publish("v5", Some("v4")).unwrap(), Published::Committed);
     assert_eq!(bench.stamp(&bench.version("v5")), "v5");
