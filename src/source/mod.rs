@@ -16,8 +16,10 @@
 
 mod commit;
 mod create;
+pub mod diff;
 mod error;
 mod history;
+mod named;
 mod version;
 
 pub use create::SourceRequest;
