@@ -16,8 +16,10 @@
 
 mod commit;
 mod create;
+pub mod diff;
 mod error;
 mod history;
+mod named;
 mod rollback;
 mod spec;
 mod version;

@@ -353,6 +353,19 @@ impl Store for FakeStore {
         Ok(())
     }
 
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(std::os::fd::BorrowedFd<'_>),
+    ) -> Result<()> {
+        let tree = Tree::Version(template.clone(), version.clone());
+        let gone = || refused(ErrorKind::Gone, "look at", &format!("{tree:?}"), "there is no such tree");
+        let top = crate::sys::file::open_dir(&self.path(&tree).ok_or_else(gone)?)?;
+        look(std::os::fd::AsFd::as_fd(&top));
+        Ok(())
+    }
+
     fn used(&self, tree: &Tree) -> Result<u64> {
         let object = format!("{tree:?}");
         let gone = || refused(ErrorKind::Gone, "measure", &object, "there is no such tree");
