@@ -20,7 +20,16 @@ const JUNIT: &str = "target/nextest/default/junit.xml";
 /// How long the tests in a machine may take, its boot included.
 const MACHINE_LIMIT: Duration = Duration::from_secs(1800);
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 5] = ["busybox-static", "mmdebstrap", "strace", "hyperfine", "pkg-config"];
+const PROGRAMS: [&str; 8] = [
+    "busybox-static",
+    "mmdebstrap",
+    "strace",
+    "hyperfine",
+    "pkg-config",
+    "squashfs-tools",
+    "umoci",
+    "skopeo",
+];
 
 /// Runs everything that needs no ZFS, as root.
 ///
