@@ -11,15 +11,14 @@ use std::str::FromStr;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
-use super::bootstrap;
 use super::error::{Error, Result};
+use super::{bootstrap, squashfs};
 
 /// The mirror that a bootstrap uses when none is named.
 pub const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 /// The variant that a bootstrap makes when none is named: the essential packages and apt.
 pub const DEFAULT_VARIANT: &str = "minbase";
 const LONGEST_WORD: usize = 64;
-const SQUASHFS_MAGIC: [u8; 4] = *b"hsqs";
 
 /// Where the tree of a template's first version comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +54,7 @@ pub(super) enum Input {
     Bootstrap(bootstrap::Order),
     Directory(File),
     Tar { archive: File, size: u64 },
+    Squashfs { image: File, size: u64 },
 }
 
 impl Source {
@@ -83,12 +83,15 @@ fn open_path(path: &Path) -> Result<Input> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => directory_allowed(&name).map(|()| Input::Directory(file)),
         FileType::RegularFile => {
-            not_a_squashfs(&file, &name)?;
-            Ok(Input::Tar { archive: file, size: u64::try_from(stat.st_size).unwrap_or(0) })
+            let size = u64::try_from(stat.st_size).unwrap_or(0);
+            if is_squashfs(&file, &name)? {
+                return Ok(Input::Squashfs { image: file, size });
+            }
+            Ok(Input::Tar { archive: file, size })
         }
         other => Err(Error::NotASource {
             object: name,
-            why: format!("it is a {}; name a directory, or a tar archive as a file", describe(other)),
+            why: format!("it is a {}; name a directory, or an archive as a file", describe(other)),
         }),
     }
 }
@@ -106,16 +109,10 @@ fn directory_allowed(name: &str) -> Result<()> {
     })
 }
 
-fn not_a_squashfs(file: &File, name: &str) -> Result<()> {
+fn is_squashfs(file: &File, name: &str) -> Result<bool> {
     let mut magic = [0_u8; 4];
     let read = rustix::io::pread(file.as_fd(), &mut magic, 0);
-    if read.map_err(|error| Error::failed("read", name, error))? == 4 && magic == SQUASHFS_MAGIC {
-        return Err(Error::NotASource {
-            object: name.to_owned(),
-            why: "it is a squashfs image; turn it into a tar archive with sqfs2tar first".to_owned(),
-        });
-    }
-    Ok(())
+    Ok(read.map_err(|error| Error::failed("read", name, error))? == 4 && magic == squashfs::MAGIC)
 }
 
 fn describe(kind: FileType) -> &'static str {

@@ -9,22 +9,15 @@ use std::io::{self, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::member::{Kind, Member, PaxSparse, Sparse};
+use super::header::PaxSparse;
 use super::pax;
+use crate::import::unpack::member::{Kind, Member, Sparse};
+use crate::import::unpack::{broken, cut_off};
 
 const BLOCK: u64 = 512;
 /// No name, link target or set of attributes of a real file comes near it.
 const LONGEST_EXTENSION: u64 = 4 << 20;
 const MOST_PIECES: usize = 1 << 20;
-
-/// An archive that is wrong in itself.
-pub(super) fn broken(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-fn cut_off() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early: it was cut off")
-}
 
 /// The walk over an archive.
 pub(super) struct Archive<R> {

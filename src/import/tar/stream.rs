@@ -5,8 +5,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 
-use super::archive::broken;
-use super::report::Beat;
+use crate::import::unpack::broken;
+use crate::import::unpack::report::Beat;
 
 const BUFFER: usize = 256 << 10;
 /// What a hostile archive may make a decoder take: xz -9 needs 65 MiB, zstd --ultra -22 128 MiB.
