@@ -87,7 +87,7 @@ pub(super) fn may_look(
     if packages && may_begin(context, &template.name, &template.access).is_ok() {
         return Ok(template.name);
     }
-    if may_be_root(context, &template.source) {
+    if may_be_root(context, &template.source.access) {
         return Ok(template.name);
     }
     let root = Account::by_uid(nix::unistd::Uid::from_raw(0))

@@ -51,7 +51,6 @@ mod settle;
 mod trash;
 mod written;
 
-use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
