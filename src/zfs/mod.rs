@@ -37,6 +37,7 @@ use crate::store::{
     Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
     SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId,
 };
+use crate::sys::file;
 use engine::Engine;
 use listing::{Listing, Malformed, Room, Verdict};
 use names::Names;
