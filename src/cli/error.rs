@@ -113,6 +113,9 @@ impl From<source::Error> for Error {
                 Some(format!("zchroot history {template}, then zchroot rollback {template} VERSION again")),
             ),
             E::NoMatch(none) => (Status::NotFound, Some(format!("zchroot history {}", none.template))),
+            E::InNone(_) => (Status::NotFound, Some("zchroot history TEMPLATE".to_owned())),
+            E::InSeveral { name, .. } => (Status::NotFound, Some(format!("zchroot pin TEMPLATE@{name}"))),
+            E::Settling(_) => (Status::Busy, None),
             E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
             E::NoVersion(template) => {

@@ -1,9 +1,8 @@
 //! Commit and abort.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Error, Sources, Version};
+use super::{Error, Fate, Keep, Sources, Version};
 use crate::session::record::{Kind, Record, State};
 use crate::session::{self, Begun};
 use crate::store::{Published, Settled, TemplateName, VersionId, pointer};
@@ -96,52 +95,20 @@ impl Sources<'_> {
         Ok(self.sessions.dispose(begun)?)
     }
 
-    /// Tidies a template after commits: versions beyond `keep` that no session is based on go.
+    /// Tidies a template after commits: versions that nothing keeps go.
     ///
     /// # Errors
-    /// Records or store cannot be read: then nothing goes.
-    pub fn settle(&self, template: &TemplateName, keep: usize) -> Result<Settled, Error> {
+    /// Records, pins or store cannot be read: then nothing goes.
+    pub fn settle(&self, template: &TemplateName, keep: impl Into<Keep>) -> Result<Settled, Error> {
         file::make_dirs(&self.layout().locks(), 0o700)?;
         // One at a time, and not beside a commit: what a commit has just made current must not look old.
         let Some(_lock) = Lock::take(&self.layout().template_lock(template), PATIENCE)? else {
             let deferred = vec![format!("template {template} is being committed to or settled by another")];
             return Ok(Settled { deferred, ..Settled::default() });
         };
-        let keep = self.kept(template, keep)?;
-        Ok(self.store().settle(template, &keep)?)
-    }
-
-    /// The versions that stay: the current one, `keep` before it, and those that sessions are based on.
-    fn kept(&self, template: &TemplateName, keep: usize) -> Result<BTreeSet<VersionId>, Error> {
-        let all = session::record::Records::new(self.layout()).all()?;
-        if let Some((_, error)) = all.damaged.into_iter().next() {
-            // What it is based on cannot be known: keep everything rather than guess.
-            return Err(error.into());
-        }
-        let mut kept: BTreeSet<VersionId> = all
-            .records
-            .into_iter()
-            .filter(|record| &record.template == template)
-            .filter_map(|record| record.base)
-            .collect();
-        let complete: BTreeSet<VersionId> = self
-            .store()
-            .heads(template)?
-            .into_iter()
-            .filter(|head| head.complete)
-            .map(|head| head.id)
-            .collect();
-        let versions = Version::all(self.layout(), template)?;
-        kept.extend(
-            versions
-                .into_iter()
-                .rev()
-                .map(|version| version.id)
-                .filter(|id| complete.contains(id))
-                .take(keep.saturating_add(1)),
-        );
-        kept.extend(self.store().current(template)?);
-        Ok(kept)
+        let fates = self.fates(template, keep.into())?;
+        let kept = fates.into_iter().filter(|(_, fate)| *fate != Fate::Drop).map(|(id, _)| id).collect();
+        Ok(self.store().settle(template, &kept)?)
     }
 
     fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {

@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::versions::superseded;
 use crate::session::{self, Sessions};
-use crate::source::{Error, Sources};
+use crate::source::{Error, Keep, Sources};
 use crate::store::{Layout, SessionId, TemplateName, VersionId};
 use crate::sys::file;
 use crate::sys::lock::Lock;
@@ -43,6 +44,13 @@ pub enum Object {
         /// Where it lies.
         path: PathBuf,
     },
+    /// A version that nothing keeps.
+    Version {
+        /// Of which template.
+        template: TemplateName,
+        /// Its name.
+        version: VersionId,
+    },
     /// A mount point under `/run/zchroot/mount`.
     Mount {
         /// Whose.
@@ -56,6 +64,7 @@ impl std::fmt::Display for Object {
             Self::SessionTree { session } => write!(f, "session tree {session}"),
             Self::TempFile { path } => write!(f, "temp file {}", path.display()),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
+            Self::Version { template, version } => write!(f, "version {template}/{version}"),
             Self::Mount { session } => write!(f, "mount {session}"),
             Self::Lock { session } => write!(f, "lock {session}"),
         }
@@ -87,7 +96,7 @@ pub struct Item {
 /// A garbage collection.
 #[derive(Debug)]
 pub struct Gc<'a> {
-    sessions: Sessions<'a>,
+    pub(super) sessions: Sessions<'a>,
     grace: Duration,
 }
 
@@ -149,8 +158,11 @@ impl<'a> Gc<'a> {
     ///
     /// # Errors
     /// A record or the store cannot be read: then nothing goes.
-    pub fn run(&self, keep: impl Fn(&TemplateName) -> usize) -> Result<(Vec<Item>, Vec<String>), Error> {
-        let items = self.plan()?;
+    pub fn run<K: Into<Keep>>(
+        &self,
+        keep: impl Fn(&TemplateName) -> K,
+    ) -> Result<(Vec<Item>, Vec<String>), Error> {
+        let mut items = self.plan()?;
         let mut troubles = Vec::new();
         for item in items.iter().filter(|item| item.action == Action::Remove) {
             if let Err(error) = self.remove(&item.object) {
@@ -160,7 +172,10 @@ impl<'a> Gc<'a> {
         let sources = Sources::new(self.sessions);
         for template in self.sessions.store().templates()? {
             match sources.settle(&template, keep(&template)) {
-                Ok(settled) => troubles.extend(settled.deferred),
+                Ok(settled) => {
+                    items.extend(settled.dropped.into_iter().map(|version| superseded(&template, version)));
+                    troubles.extend(settled.deferred);
+                }
                 Err(error) => troubles.push(format!("template {template}: {error}")),
             }
         }
@@ -191,6 +206,8 @@ impl<'a> Gc<'a> {
                 self.sessions.store().draft_drop(template, draft)?;
             }
             Object::TempFile { path } => file::remove(path)?,
+            // Settling drops it, under the template's lock.
+            Object::Version { .. } => {}
             Object::Mount { session } => self.unless_begun(session, || {
                 let at = self.layout().mount(session);
                 mount::unmount_all(&at, How::Lazy)?;
@@ -276,6 +293,7 @@ impl<'a> Gc<'a> {
             let Ok(template) = name.parse::<TemplateName>() else { continue };
             folders.push(self.layout().templates().join(&name));
             folders.push(self.layout().versions(&template));
+            folders.push(self.layout().pins(&template));
         }
         let mut found = Vec::new();
         for folder in folders {

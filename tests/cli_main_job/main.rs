@@ -12,6 +12,7 @@ mod harness;
 
 mod create;
 mod gc;
+mod history;
 mod output;
 mod recover;
 mod rollback;
