@@ -62,7 +62,7 @@ impl Row {
         let (kept, settling) = match fates.get(&entry.version.id) {
             Some(Fate::Keep(reasons)) => (reasons.clone(), false),
             Some(Fate::Drop) => (Vec::new(), true),
-            None => (Vec::new(), false),
+            Some(Fate::Gone) | None => (Vec::new(), false),
         };
         Self { entry, kept, settling }
     }

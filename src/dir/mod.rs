@@ -32,7 +32,8 @@
 //! [`draft_drop`](crate::store::Store::draft_drop) take a lock of this store's own (`trees-NAME`, after any
 //! lock that their caller holds). The path of begin takes none but an flock on the session's own directory,
 //! which keeps a left-over of a crash apart from a clone that is being made. Whatever is removed is flocked,
-//! renamed into `trash/`, and removed there; init and settle empty what a crash left, but not what is flocked.
+//! renamed into `trash/` under the lock, and removed there once the lock is let go; init and settle empty what a
+//! crash left, but not what is flocked.
 //!
 //! **Why no session loses its version** without a lock: see `session.rs`.
 //!
@@ -49,7 +50,6 @@ mod session;
 mod settle;
 mod trash;
 
-use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -157,8 +157,8 @@ impl Store for DirStore {
         commit::publish(self, template, draft, base)
     }
 
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
-        settle::settle(self, template, keep)
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled> {
+        settle::settle(self, template, may_go)
     }
 
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {

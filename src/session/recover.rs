@@ -11,7 +11,7 @@ use crate::template;
 /// What became of a session.
 #[derive(Debug)]
 pub enum Recovered {
-    /// It was ready and stays so.
+    /// It was ready, its tree and all that its profile mounts in it are mounted: it stays as it is.
     Stands,
     /// It can be entered again.
     Ready,
@@ -93,10 +93,14 @@ impl Sessions<'_> {
     }
 
     fn stand_again(&self, record: &Record) -> Result<Recovered, Error> {
-        if record.state == State::Ready && self.is_mounted(record)? {
+        let profile = profile_of(self.layout(), record)?;
+        if record.state != State::Ready || !self.is_mounted(record)? {
+            self.restore(record, &profile)?;
+        } else if self.is_set_up(record, &profile)? {
             return Ok(Recovered::Stands);
+        } else {
+            self.mend(record, &profile)?;
         }
-        self.restore(record, &profile_of(self.layout(), record)?)?;
         Ok(Recovered::Ready)
     }
 

@@ -1,5 +1,6 @@
 //! Commit and abort.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Error, Fate, Keep, Sources, Version};
@@ -10,7 +11,7 @@ use crate::sys::file;
 use crate::sys::lock::Lock;
 use crate::template::Profile;
 
-/// How long settling waits for a commit that is under way.
+/// How long settling waits for another that settles the same template.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a commit waits for another one that is moving the pointer, which takes milliseconds.
 const POINTER_PATIENCE: Duration = Duration::from_secs(30);
@@ -98,18 +99,24 @@ impl Sources<'_> {
 
     /// Tidies a template after commits: versions that nothing keeps go.
     ///
+    /// Commits take no lock that this waits for, and this none that they wait for. What is committed once we have
+    /// looked is not among what may go, however many commits there are before the store has done its part.
+    ///
     /// # Errors
     /// Records, pins or store cannot be read: then nothing goes.
     pub fn settle(&self, template: &TemplateName, keep: impl Into<Keep>) -> Result<Settled, Error> {
         file::make_dirs(&self.layout().locks(), 0o700)?;
-        // One at a time, and not beside a commit: what a commit has just made current must not look old.
         let Some(_lock) = Lock::take(&self.layout().template_lock(template), PATIENCE)? else {
-            let deferred = vec![format!("template {template} is being committed to or settled by another")];
+            let deferred = vec![format!("template {template} is being settled by another")];
             return Ok(Settled { deferred, ..Settled::default() });
         };
-        let fates = self.fates(template, keep.into())?;
-        let kept = fates.into_iter().filter(|(_, fate)| *fate != Fate::Drop).map(|(id, _)| id).collect();
-        Ok(self.store().settle(template, &kept)?)
+        let may_go: BTreeSet<VersionId> = self
+            .fates(template, keep.into())?
+            .into_iter()
+            .filter(|(_, fate)| matches!(fate, Fate::Drop | Fate::Gone))
+            .map(|(id, _)| id)
+            .collect();
+        Ok(self.store().settle(template, &|version| may_go.contains(version))?)
     }
 
     fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {
@@ -161,3 +168,7 @@ impl Sources<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

@@ -67,6 +67,8 @@ pub enum Reason {
         /// How long one is kept.
         period: Period,
     },
+    /// It was committed after we looked what is current.
+    New,
     /// Its tree is there, but the file that says what it is is not: nothing can be decided.
     Unknown,
 }
@@ -81,6 +83,7 @@ impl fmt::Display for Reason {
             Self::Sessions { count } => write!(f, "{count} sessions"),
             Self::WithinKeep { keep } => write!(f, "within keep = {keep}"),
             Self::WithinKeepFor { period } => write!(f, "within keep-for = {period}"),
+            Self::New => f.write_str("just committed"),
             Self::Unknown => f.write_str("its file is missing"),
         }
     }
@@ -93,6 +96,8 @@ pub enum Fate {
     Keep(Vec<Reason>),
     /// Nothing keeps it.
     Drop,
+    /// Its tree went already, and nothing keeps what a crash may have left of it.
+    Gone,
 }
 
 /// What decides on a template's versions.
@@ -110,38 +115,58 @@ pub struct Facts {
     pub sessions: BTreeMap<VersionId, Vec<SessionId>>,
 }
 
-/// What becomes of each complete version at the time `now`.
+/// What becomes of each version of which something is known, or whose tree is there, at the time `now`.
 #[must_use]
 pub fn fates(facts: &Facts, keep: Keep, now: Timestamp) -> BTreeMap<VersionId, Fate> {
-    let known: Vec<&Version> =
-        facts.versions.iter().rev().filter(|version| facts.complete.contains(&version.id)).collect();
+    let current = facts.versions.iter().find(|version| facts.current.as_ref() == Some(&version.id));
+    let latest = current.map_or(0, |version| version.generation);
+    let settled = facts.versions.iter().rev().filter(|version| version.generation <= latest);
+    let newest = settled.filter(|version| facts.complete.contains(&version.id));
     let newest: BTreeSet<&VersionId> =
-        known.iter().take(keep.versions.saturating_add(1)).map(|version| &version.id).collect();
-    let fate = |id: &VersionId| {
-        let mut reasons = Vec::new();
-        if facts.current.as_ref() == Some(id) {
-            reasons.push(Reason::Current);
-        }
-        if let Some(pin) = facts.pins.get(id) {
-            reasons.push(Reason::Pinned { by: pin.by.name.clone(), why: pin.why.clone() });
-        }
-        if let Some(sessions) = facts.sessions.get(id).filter(|sessions| !sessions.is_empty()) {
-            reasons.push(Reason::Sessions { count: sessions.len() });
-        }
-        match known.iter().find(|version| &version.id == id) {
+        newest.take(keep.versions.saturating_add(1)).map(|version| &version.id).collect();
+    let judge = |id: &VersionId, version: Option<&Version>| {
+        let mut reasons = facts.asked_for(id);
+        match version {
             None => reasons.push(Reason::Unknown),
+            // A draft, or committed since we looked, however many commits there were.
+            Some(version) if version.generation > latest => reasons.push(Reason::New),
             Some(version) => {
-                if facts.current.as_ref() != Some(id) && newest.contains(id) {
+                if newest.contains(id) && facts.current.as_ref() != Some(id) {
                     reasons.push(Reason::WithinKeep { keep: keep.versions });
                 }
                 // A clock that went back makes a version look young: it stays.
                 let young = |period: &Period| now.duration_since(version.created) < signed(*period);
-                reasons.extend(keep.younger.filter(young).map(|period| Reason::WithinKeepFor { period }));
+                let young = keep.younger.filter(young).filter(|_| facts.complete.contains(id));
+                reasons.extend(young.map(|period| Reason::WithinKeepFor { period }));
             }
         }
-        if reasons.is_empty() { Fate::Drop } else { Fate::Keep(reasons) }
+        match (reasons.is_empty(), facts.complete.contains(id)) {
+            (false, _) => Fate::Keep(reasons),
+            (true, true) => Fate::Drop,
+            (true, false) => Fate::Gone,
+        }
     };
-    facts.complete.iter().map(|id| (id.clone(), fate(id))).collect()
+    let known: BTreeMap<&VersionId, &Version> =
+        facts.versions.iter().map(|version| (&version.id, version)).collect();
+    let all = known.keys().copied().chain(&facts.complete);
+    all.map(|id| (id.clone(), judge(id, known.get(id).copied()))).collect()
+}
+
+impl Facts {
+    /// The reasons that are somebody's, not the template's.
+    fn asked_for(&self, id: &VersionId) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        if self.current.as_ref() == Some(id) {
+            reasons.push(Reason::Current);
+        }
+        if let Some(pin) = self.pins.get(id) {
+            reasons.push(Reason::Pinned { by: pin.by.name.clone(), why: pin.why.clone() });
+        }
+        if let Some(sessions) = self.sessions.get(id).filter(|sessions| !sessions.is_empty()) {
+            reasons.push(Reason::Sessions { count: sessions.len() });
+        }
+        reasons
+    }
 }
 
 /// A period longer than the clock can count is for ever.
@@ -150,7 +175,7 @@ fn signed(period: Period) -> jiff::SignedDuration {
 }
 
 impl Sources<'_> {
-    /// What becomes of each version of a template whose tree is there.
+    /// What becomes of each version of a template, as [`fates`] says.
     ///
     /// # Errors
     /// A record, a pin, a version's file or the store cannot be read: then nothing may go.
@@ -159,9 +184,13 @@ impl Sources<'_> {
     }
 
     fn facts(&self, template: &TemplateName) -> Result<Facts, Error> {
-        // The trees first: what is committed or begun after this is not judged.
+        // The trees first, the records last: who begins and is not recorded yet finds his version gone, if it goes,
+        // and reads the pointer again.
         let heads = self.store().heads(template)?;
         let complete = heads.into_iter().filter(|head| head.complete).map(|head| head.id).collect();
+        let current = self.store().current(template)?;
+        let versions = Version::all(self.layout(), template)?;
+        let pins = Pin::all(self.layout(), template)?;
         let all = Records::new(self.layout()).all()?;
         if let Some((_, error)) = all.damaged.into_iter().next() {
             // What it is based on cannot be known: keep everything rather than guess.
@@ -173,13 +202,7 @@ impl Sources<'_> {
                 sessions.entry(base).or_default().push(record.id);
             }
         }
-        Ok(Facts {
-            complete,
-            versions: Version::all(self.layout(), template)?,
-            pins: Pin::all(self.layout(), template)?,
-            sessions,
-            current: self.store().current(template)?,
-        })
+        Ok(Facts { complete, current, versions, pins, sessions })
     }
 }
 

@@ -19,7 +19,6 @@ mod layout;
 mod name;
 pub mod pointer;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -264,12 +263,13 @@ pub trait Store: fmt::Debug {
         base: Option<&VersionId>,
     ) -> Result<Published>;
 
-    /// Tidies after commits, idempotent: complete versions that are neither current nor in `keep` go as soon
-    /// as no session is cloned from them.
+    /// Tidies after commits, idempotent: complete versions that are not current and of which `may_go` says so
+    /// go as soon as no session is cloned from them. Commits may go on meanwhile, so `may_go` is asked of
+    /// versions that its maker has never seen, and says no.
     ///
     /// # Errors
     /// The store cannot be read. What merely has to wait is in [`Settled::deferred`].
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled>;
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled>;
 
     /// Clones a complete version for a session.
     ///

@@ -134,6 +134,16 @@ pub fn apply(root: &Path, profile: &Profile, mode: Mode, identity: &SetupInfo<'_
     Ok(())
 }
 
+/// Whether everything that `profile` mounts in the tree at `root` is mounted there.
+///
+/// # Errors
+/// `root` is no directory.
+pub fn stands(root: &Path, profile: &Profile, mode: Mode) -> Result<bool, Error> {
+    let tree = Root::open(root)?;
+    Ok(profile.mounts.iter().all(|mount| mounts::stands_in(&tree, mount, mode))
+        && (mode == Mode::Session || profile.files.iter().all(|file| files::stands_in(&tree, file))))
+}
+
 /// Takes a source session's set-up away, really, so that the tree is as the maintainer left it: every mount
 /// below `root` and everything that was made for one, if it is still empty. `false` if there was nothing.
 /// The tree itself stays mounted.
