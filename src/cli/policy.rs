@@ -53,6 +53,15 @@ pub(super) fn may_be_root(context: &Context, access: &Access) -> bool {
     matches!(decide(access, &who(context), 0, &HostAccounts), Verdict::Allowed(_))
 }
 
+/// Whether a template is any of the caller's business.
+pub(super) fn may_know(context: &Context, template: &Template) -> bool {
+    let caller = who(context);
+    let allows = |access: &Access, target| {
+        matches!(decide(access, &caller, target, &HostAccounts), Verdict::Allowed(_))
+    };
+    allows(&template.access, caller.uid) || allows(&template.source, caller.uid)
+}
+
 /// Refuses who is not let in at all, whoever he wants to be inside.
 pub(super) fn may_begin(context: &Context, template: &TemplateName, access: &Access) -> Result<(), Error> {
     may_use(context, template, access, context.process.caller().account())
@@ -87,10 +96,15 @@ pub(super) fn may_enter(context: &Context, record: &Record, target: &Account) ->
     Err(denied(context, &format!("session {}", record.id), target, why))
 }
 
+/// Whether the caller began the session, or is root.
+pub(super) fn is_ones_own(context: &Context, record: &Record) -> bool {
+    let caller = who(context);
+    caller.uid == 0 || caller.uid == record.owner.uid
+}
+
 /// Refuses who did not begin the session.
 pub(super) fn may_end(context: &Context, record: &Record) -> Result<(), Error> {
-    let caller = who(context);
-    if caller.uid == 0 || caller.uid == record.owner.uid {
+    if is_ones_own(context, record) {
         return Ok(());
     }
     Err(Error::failed(format!("session {} is not yours, {} began it", record.id, record.owner.name)))

@@ -149,3 +149,40 @@ fn profile_of(layout: &Layout, record: &Record) -> Result<template::Profile, Err
         Error::sys("read the profile of", &record.id, std::io::Error::other(error.to_string()))
     })
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests bend what the program made")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::store::fake::FakeStore;
+    use crate::store::{Published, Silent, Store};
+
+    #[test]
+    fn a_pointer_that_is_lost_or_bent_is_mended() {
+        let root = tempfile::tempdir().unwrap();
+        let (layout, store) = (Layout::new(root.path()), FakeStore::new(&root.path().join("trees")));
+        store.init().unwrap();
+        let sid = "sid".parse().unwrap();
+        let [old, new]: [crate::store::VersionId; 2] = ["v1", "v2"].map(|name| name.parse().unwrap());
+        store.draft_new(&sid, &old).unwrap();
+        assert_eq!(store.publish(&sid, &old, None).unwrap(), Published::Committed);
+        store.draft_clone(&sid, &new, &old, &mut Silent).unwrap();
+        assert_eq!(store.publish(&sid, &new, Some(&old)).unwrap(), Published::Committed);
+        let (sessions, link) = (Sessions::new(&layout, &store), layout.pointer(&sid));
+        let read = || pointer::read(&layout, &sid);
+        assert_eq!(read().unwrap(), None, "it was never written: as after a crash right after the commit");
+        for bent in [None, Some("versions/v1.toml"), Some("versions/v9.toml"), Some("../../etc/passwd")] {
+            if std::fs::symlink_metadata(&link).is_ok() {
+                std::fs::remove_file(&link).unwrap();
+            }
+            if let Some(target) = bent {
+                symlink(target, &link).unwrap();
+            }
+            assert!(read().map_or(true, |read| read.as_ref() != Some(&new)), "{bent:?}: it is bent");
+            sessions.recover().unwrap();
+            assert_eq!(read().unwrap(), Some(new.clone()), "{bent:?}");
+        }
+    }
+}

@@ -48,7 +48,7 @@ pub struct Template {
     pub uts: bool,
     /// Where the `dir` store keeps what a session writes.
     pub overlay: Overlay,
-    /// How many versions are kept, besides those that are in use.
+    /// How many versions before the current one are kept, besides those that sessions are based on.
     pub keep: NonZeroU32,
     /// How long versions are kept at least.
     pub keep_for: Option<Period>,

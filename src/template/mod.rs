@@ -33,5 +33,5 @@ pub use check::check;
 pub use config::{Config, Pool, PoolError, StoreConfig};
 pub use definition::{Access, Net, Overlay, SourceAccess, Template};
 pub use diagnostic::{Diagnostic, Finding, Place, Severity};
-pub use load::{Error, Loaded, load, profile, template, templates};
+pub use load::{Error, Loaded, load, may_caller_read, profile, template, templates};
 pub use profile::{HostFile, Mount, MountKind, NssDatabase, Profile, ProfileName};

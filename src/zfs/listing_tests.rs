@@ -80,7 +80,22 @@ fn datasets_that_are_none_of_ours_are_left_out() {
     let listing = Listing::decode(text).unwrap();
     assert_eq!(listing.to_heads(), [Head { id: id("v1"), complete: false, created: at(1) }]);
     assert_eq!(listing.superseded(&|_| true), [] as [String; 0]);
-    assert_eq!(listing.own(&id("v1")).count(), 1, "but it keeps its head from being empty");
+    assert_eq!(listing.foreign_of(&id("v1")).unwrap().name, "t:1", "but it keeps its head");
+}
+
+#[test]
+fn a_snapshot_that_nothing_is_known_of_is_no_version_whatever_it_is_called() {
+    let text = "container\ncurrent\tv2\nhead\tv1\t1\t-\nhead\tv2\t2\t-\nsnapshot\tv2@v1\t1\toff
+snapshot\tv2@v2\t2\toff\nsnapshot\tv1@daily\t3\toff\nsnapshot\tv2@weekly\t4\toff";
+    let mut listing = Listing::decode(text).unwrap();
+    listing.set_aside(|name| name == "v1");
+    let head = |name, created| Head { id: id(name), complete: true, created: at(created) };
+    assert_eq!(listing.to_heads(), [head("v1", 1), head("v2", 2)], "the current one is one in any case");
+    assert_eq!(listing.superseded(&|_| true), ["v2@v1"]);
+    assert_eq!(listing.place(&id("daily")), None);
+    assert_eq!(listing.own(&id("v1")).count(), 0);
+    assert_eq!(listing.foreign_of(&id("v1")).unwrap().name, "daily");
+    assert_eq!(listing.foreign_of(&id("v9")), None);
 }
 
 #[test]

@@ -152,6 +152,13 @@ impl World {
         self.order(uid, words).run()
     }
 
+    /// Writes a file of the configuration that only root may read.
+    pub(crate) fn write_secret(&self, path: &str, text: &str) {
+        let path = self.dir.join("etc/zchroot").join(path);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
+
     /// A place in `/var/lib`.
     pub(crate) fn lib(&self, path: &str) -> PathBuf {
         self.dir.join("lib").join(path)
