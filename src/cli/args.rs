@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::Status;
-use crate::source::VersionSpec;
-use crate::store::{SessionId, TemplateName};
+use crate::source::{SpecError, VersionSpec};
+use crate::store::{NameError, SessionId, TemplateName};
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -73,6 +73,10 @@ pub enum Command {
     Update(Update),
     /// Make an older version current again, as a new version
     Rollback(Rollback),
+    /// Keep a version for good
+    Pin(Pin),
+    /// Let a pinned version go when nothing else keeps it
+    Unpin(Unpin),
     /// Change a template in steps
     Source(Source),
     /// Bring every session to ready or ended after a crash or a reboot
@@ -117,7 +121,7 @@ pub struct Create {
     #[arg(long, value_name = "SOURCE")]
     pub from: String,
     /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
 }
 
@@ -147,9 +151,20 @@ pub struct Info {
 
 /// `zchroot history`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Newest first. DELTA is how much more (or less) it holds than the version it was made from. KEPT says why its \
+tree is still there: current, pinned, sessions, within keep or keep-for of the template; being settled: nothing keeps \
+it, the next commit or gc drops it; gone: only this line of it is left.\n\
+Examples: zchroot history sid\n          \
+zchroot history sid --at '2026-11-20 14:00'      what was current then\n          \
+zchroot run sid --at 7 -- gcc --version          generation 7, if it is not gone"
+)]
 pub struct History {
-    /// The template
+    /// The template, by name or alias
     pub template: TemplateName,
+    /// Show only this version: a generation, a name or its beginning, a time
+    #[arg(long, value_name = "VERSION")]
+    pub at: Option<VersionSpec>,
     #[command(flatten)]
     /// Machine-readable output.
     pub json: Json,
@@ -306,7 +321,7 @@ pub struct Update {
     /// The template, by name or alias
     pub template: TemplateName,
     /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
     /// Keep the session when the command fails
     #[arg(long)]
@@ -333,11 +348,83 @@ pub struct Rollback {
     #[arg(default_value = "previous", hide_default_value = true)]
     pub version: VersionSpec,
     /// What the history says of it; the generation that it goes back to, if not given
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
     #[command(flatten)]
     /// Machine-readable output.
     pub json: Json,
+}
+
+/// `zchroot pin`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A pinned version is never settled, swept or collected, whatever the template's keep and keep-for say.\n\
+VERSION is TEMPLATE@VERSION, where VERSION is a generation (7), a name or its beginning, a time, current or previous; or a \
+version's name alone.\n\
+Examples: zchroot pin sid@7 -m 'release 4.2 was built with it'\n          \
+zchroot pin 20261121-094124-123-x7k2"
+)]
+pub struct Pin {
+    /// The version
+    pub version: VersionName,
+    /// What the history says of the pin
+    #[arg(short, long, value_name = "WHY", value_parser = message)]
+    pub message: Option<String>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// `zchroot unpin`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The version stays as long as the template's keep and keep-for and its sessions keep it.\n\
+Example:  zchroot unpin sid@7"
+)]
+pub struct Unpin {
+    /// The version, as for zchroot pin
+    pub version: VersionName,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// A version of a template that is named, or of the one that has it.
+#[derive(Debug, Clone)]
+pub struct VersionName {
+    /// The template, by name or alias, if it is named.
+    pub template: Option<TemplateName>,
+    /// Which of its versions.
+    pub version: VersionSpec,
+}
+
+impl std::str::FromStr for VersionName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (template, version) = match text.split_once('@') {
+            Some((template, version)) => {
+                (Some(template.parse().map_err(|error: NameError| error.to_string())?), version)
+            }
+            None => (None, text),
+        };
+        let version: VersionSpec = version.parse().map_err(|error: SpecError| error.to_string())?;
+        if template.is_none() && !version.is_name() {
+            return Err(format!("which template's? Write TEMPLATE@{text}"));
+        }
+        Ok(Self { template, version })
+    }
+}
+
+/// The longest text that a history keeps: a file with more in it would not be read again.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// Text for the history.
+fn message(text: &str) -> Result<String, String> {
+    if text.len() > LONGEST_MESSAGE {
+        return Err(format!("it is longer than {LONGEST_MESSAGE} bytes"));
+    }
+    Ok(text.to_owned())
 }
 
 /// `zchroot source`.
@@ -394,7 +481,7 @@ pub struct SourceCommit {
     /// The source session
     pub session: SessionId,
     /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
 }
 

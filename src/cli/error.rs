@@ -114,6 +114,9 @@ impl From<source::Error> for Error {
                 Some(format!("zchroot history {template}, then zchroot rollback {template} VERSION again")),
             ),
             E::NoMatch(none) => (Status::NotFound, Some(format!("zchroot history {}", none.template))),
+            E::InNone(_) => (Status::NotFound, Some("zchroot history TEMPLATE".to_owned())),
+            E::InSeveral { name, .. } => (Status::NotFound, Some(format!("zchroot pin TEMPLATE@{name}"))),
+            E::Settling(_) => (Status::Busy, None),
             E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
             E::NotReady(_) => (Status::Busy, Some("zchroot recover".to_owned())),
             E::NoSuchVersion { template, .. } => {

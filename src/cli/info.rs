@@ -144,6 +144,7 @@ fn template(args: &Info, context: &Context) -> Result<Status, Error> {
         ("Rollback users", names(&template.source.rollback_users)),
         ("Rollback groups", names(&template.source.rollback_groups)),
         ("Versions kept", template.keep.to_string()),
+        ("Kept for", template.keep_for.map_or("-".to_owned(), |period| period.to_string())),
     ])
 }
 

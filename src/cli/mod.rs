@@ -18,6 +18,7 @@ mod info;
 mod init;
 mod list;
 mod output;
+mod pin;
 mod policy;
 mod progress;
 mod recover;
@@ -64,6 +65,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::End(args) => end::run(&args, context),
         Command::Update(args) => update::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
+        Command::Pin(args) => pin::pin(&args, context),
+        Command::Unpin(args) => pin::unpin(&args, context),
         Command::Source(args) => source::run(&args, context),
         Command::Recover(args) => recover::run(&args, context),
         Command::Gc(args) => gc::run(&args, context),

@@ -7,7 +7,7 @@ use super::exit::Status;
 use super::{output, policy, run};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
-use crate::source::{SourceRequest, Version};
+use crate::source::{Keep, SourceRequest, Version};
 use crate::store::Progress;
 use crate::store::{SessionId, TemplateName};
 use crate::sys::identity::Account;
@@ -124,12 +124,9 @@ pub(super) fn settle(name: &TemplateName, context: &Context) {
     }
 }
 
-/// How many versions a template keeps; one whose definition cannot be read keeps all.
-pub(super) fn keep(name: &TemplateName, context: &Context) -> usize {
-    match template::template(&context.layout, name.as_str()) {
-        Ok(template) => template.keep.get() as usize,
-        Err(_) => usize::MAX,
-    }
+/// How much a template keeps; one whose definition cannot be read keeps all.
+pub(super) fn keep(name: &TemplateName, context: &Context) -> Keep {
+    template::template(&context.layout, name.as_str()).map_or(Keep::ALL, |template| Keep::of(&template))
 }
 
 /// Aborts what failed; prints trouble of that, since the failure itself is on its way.

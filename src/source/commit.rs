@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Error, Sources, Version};
+use super::{Error, Fate, Keep, Sources, Version};
 use crate::session::record::{Kind, Record, State};
 use crate::session::{self, Begun};
 use crate::store::{Published, Settled, TemplateName, VersionId, pointer};
@@ -97,52 +97,26 @@ impl Sources<'_> {
         Ok(self.sessions.dispose(begun)?)
     }
 
-    /// Tidies a template after commits: versions beyond `keep` that no session is based on go.
+    /// Tidies a template after commits: versions that nothing keeps go.
     ///
     /// Commits take no lock that this waits for, and this none that they wait for. What is committed once we have
     /// looked is not among what may go, however many commits there are before the store has done its part.
     ///
     /// # Errors
-    /// Records or store cannot be read: then nothing goes.
-    pub fn settle(&self, template: &TemplateName, keep: usize) -> Result<Settled, Error> {
+    /// Records, pins or store cannot be read: then nothing goes.
+    pub fn settle(&self, template: &TemplateName, keep: impl Into<Keep>) -> Result<Settled, Error> {
         file::make_dirs(&self.layout().locks(), 0o700)?;
         let Some(_lock) = Lock::take(&self.layout().template_lock(template), PATIENCE)? else {
             let deferred = vec![format!("template {template} is being settled by another")];
             return Ok(Settled { deferred, ..Settled::default() });
         };
-        let superfluous = self.superfluous(template, keep)?;
-        Ok(self.store().settle(template, &|version| superfluous.contains(version))?)
-    }
-
-    /// The versions that may go: all up to the one that is current when we look, but for that one, `keep` before it
-    /// and those that sessions are based on.
-    fn superfluous(&self, template: &TemplateName, keep: usize) -> Result<BTreeSet<VersionId>, Error> {
-        let complete: BTreeSet<VersionId> = self
-            .store()
-            .heads(template)?
+        let may_go: BTreeSet<VersionId> = self
+            .fates(template, keep.into())?
             .into_iter()
-            .filter(|head| head.complete)
-            .map(|head| head.id)
+            .filter(|(_, fate)| matches!(fate, Fate::Drop | Fate::Gone))
+            .map(|(id, _)| id)
             .collect();
-        let current = self.store().current(template)?;
-        let mut versions = Version::all(self.layout(), template)?;
-        // Whoever begins and is not recorded yet finds his version gone, if it goes, and reads the pointer again.
-        let all = session::record::Records::new(self.layout()).all()?;
-        if let Some((_, error)) = all.damaged.into_iter().next() {
-            // What it is based on cannot be known: keep everything rather than guess.
-            return Err(error.into());
-        }
-        let now = versions.iter().find(|version| Some(&version.id) == current.as_ref());
-        let now = now.map_or(0, |version| version.generation);
-        // Newer ones are drafts, or were committed since we looked.
-        versions.retain(|version| version.generation <= now);
-        let newest = versions.iter().rev().map(|version| &version.id).filter(|id| complete.contains(id));
-        let mut kept: BTreeSet<VersionId> = newest.take(keep.saturating_add(1)).cloned().collect();
-        let of_ours = all.records.into_iter().filter(|record| &record.template == template);
-        kept.extend(of_ours.filter_map(|record| record.base));
-        kept.extend(current);
-        // Of what nothing is known, nothing goes. Of what is known and not complete a crash may have left something.
-        Ok(versions.into_iter().map(|version| version.id).filter(|id| !kept.contains(id)).collect())
+        Ok(self.store().settle(template, &|version| may_go.contains(version))?)
     }
 
     fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {

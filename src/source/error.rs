@@ -50,6 +50,20 @@ pub enum Error {
     /// The template has no such version, or its tree is gone.
     #[error(transparent)]
     NoMatch(Box<NoMatch>),
+    /// No template has a version of that name.
+    #[error("no template has a version {0}")]
+    InNone(String),
+    /// Versions of several templates have names that begin so.
+    #[error("versions of several templates have names that begin with {name}: {}", list(templates))]
+    InSeveral {
+        /// What was asked for.
+        name: String,
+        /// Who has one.
+        templates: Vec<TemplateName>,
+    },
+    /// Somebody else keeps the template's lock.
+    #[error("template {0} is being settled by another zchroot")]
+    Settling(TemplateName),
     /// The template has a first version already.
     #[error("template {template} exists already, its current version is {current}")]
     Created {
@@ -131,4 +145,8 @@ pub enum Error {
 
 fn or_none(version: &Option<VersionId>) -> &str {
     version.as_ref().map_or("none", VersionId::as_str)
+}
+
+fn list(templates: &[TemplateName]) -> String {
+    templates.iter().map(TemplateName::as_str).collect::<Vec<_>>().join(", ")
 }

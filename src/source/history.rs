@@ -28,6 +28,8 @@ pub struct Entry {
     pub version: Version,
     /// Whether its tree is there.
     pub tree: TreeState,
+    /// Bytes that it holds more (or less) than the version it was made from, if both sizes are known.
+    pub delta: Option<i64>,
     /// The sessions that are cloned from it.
     pub sessions: Vec<SessionId>,
 }
@@ -62,8 +64,11 @@ impl Sources<'_> {
         let trees: BTreeMap<VersionId, bool> =
             self.store().heads(template)?.into_iter().map(|head| (head.id, head.complete)).collect();
         let records = Records::new(self.layout()).all()?.records;
+        let versions = Version::all(self.layout(), template)?;
+        let sizes: BTreeMap<VersionId, u64> =
+            versions.iter().map(|version| (version.id.clone(), version.size)).collect();
         let mut entries = Vec::new();
-        for version in Version::all(self.layout(), template)?.into_iter().rev() {
+        for version in versions.into_iter().rev() {
             let tree = match trees.get(&version.id) {
                 _ if current.as_ref() == Some(&version.id) => TreeState::Current,
                 Some(true) => TreeState::Kept,
@@ -76,7 +81,9 @@ impl Sources<'_> {
                 .filter(|record| &record.template == template && record.base.as_ref() == Some(&version.id))
                 .map(|record| record.id.clone())
                 .collect();
-            entries.push(Entry { version, tree, sessions });
+            let before = version.parent.as_ref().and_then(|parent| sizes.get(parent));
+            let delta = before.map(|before| version.size.cast_signed().saturating_sub_unsigned(*before));
+            entries.push(Entry { version, tree, delta, sessions });
         }
         Ok(entries)
     }

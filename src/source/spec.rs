@@ -93,6 +93,18 @@ impl VersionSpec {
         Self { text: "previous".to_owned(), wanted: Wanted::Previous }
     }
 
+    /// Whether it can only be a version's name, or the beginning of one.
+    #[must_use]
+    pub fn is_name(&self) -> bool {
+        self.wanted == Wanted::Name
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Reads what somebody wrote `now`, with the times of his time zone.
     ///
     /// # Errors

@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::versions::superseded;
 use crate::session::{self, Sessions};
-use crate::source::{Error, Sources};
+use crate::source::{Error, Keep, Sources};
 use crate::store::{Layout, SessionId, TemplateName, VersionId};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::lock::Lock;
@@ -44,6 +45,13 @@ pub enum Object {
         /// Where it lies.
         path: PathBuf,
     },
+    /// A version that nothing keeps.
+    Version {
+        /// Of which template.
+        template: TemplateName,
+        /// Its name.
+        version: VersionId,
+    },
     /// A control group of a session that is no more.
     Cgroup {
         /// Whose.
@@ -62,6 +70,7 @@ impl std::fmt::Display for Object {
             Self::SessionTree { session } => write!(f, "session tree {session}"),
             Self::TempFile { path } => write!(f, "temp file {}", path.display()),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
+            Self::Version { template, version } => write!(f, "version {template}/{version}"),
             Self::Mount { session } => write!(f, "mount {session}"),
             Self::Cgroup { session } => write!(f, "cgroup {session}"),
             Self::Lock { session } => write!(f, "lock {session}"),
@@ -77,7 +86,7 @@ impl Object {
             | Self::Lock { session }
             | Self::Cgroup { session }
             | Self::Mount { session } => Some(session),
-            Self::Draft { .. } | Self::TempFile { .. } => None,
+            Self::Draft { .. } | Self::TempFile { .. } | Self::Version { .. } => None,
         }
     }
 }
@@ -107,7 +116,7 @@ pub struct Item {
 /// A garbage collection.
 #[derive(Debug)]
 pub struct Gc<'a> {
-    sessions: Sessions<'a>,
+    pub(super) sessions: Sessions<'a>,
     grace: Duration,
 }
 
@@ -173,7 +182,10 @@ impl<'a> Gc<'a> {
     ///
     /// # Errors
     /// A record or the store cannot be read: then nothing goes.
-    pub fn run(&self, keep: impl Fn(&TemplateName) -> usize) -> Result<(Vec<Item>, Vec<String>), Error> {
+    pub fn run<K: Into<Keep>>(
+        &self,
+        keep: impl Fn(&TemplateName) -> K,
+    ) -> Result<(Vec<Item>, Vec<String>), Error> {
         let mut items = self.plan()?;
         let mut troubles = Vec::new();
         for item in items.iter_mut().filter(|item| item.action == Action::Remove) {
@@ -186,7 +198,10 @@ impl<'a> Gc<'a> {
         let sources = Sources::new(self.sessions);
         for template in self.sessions.store().templates()? {
             match sources.settle(&template, keep(&template)) {
-                Ok(settled) => troubles.extend(settled.deferred),
+                Ok(settled) => {
+                    items.extend(settled.dropped.into_iter().map(|version| superseded(&template, version)));
+                    troubles.extend(settled.deferred);
+                }
                 Err(error) => troubles.push(format!("template {template}: {error}")),
             }
         }
@@ -216,6 +231,8 @@ impl<'a> Gc<'a> {
                 file::remove(&self.layout().version(template, draft))?;
                 self.sessions.store().draft_drop(template, draft)?;
             }
+            // Settling drops it, under the template's lock.
+            Object::Version { .. } => {}
             Object::TempFile { path } => match file::stat(path)? {
                 Some(meta) if meta.is_dir() => file::remove_dir(path)?,
                 _ => file::remove(path)?,
@@ -339,6 +356,7 @@ impl<'a> Gc<'a> {
             let Ok(template) = name.parse::<TemplateName>() else { continue };
             folders.push(self.layout().templates().join(&name));
             folders.push(self.layout().versions(&template));
+            folders.push(self.layout().pins(&template));
         }
         let mut found = Vec::new();
         for folder in folders {

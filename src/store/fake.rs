@@ -218,8 +218,11 @@ impl Store for FakeStore {
         let pool = self.pool();
         let mut heads = Vec::new();
         for (id, snapshot) in Self::versions(&pool, template) {
-            let created = pool.snapshot(&snapshot).map_err(failed("list", &snapshot.dataset))?.created;
-            heads.push(Head { id, complete: true, created });
+            let found = pool.snapshot(&snapshot).map_err(failed("list", &snapshot.dataset))?;
+            // One that leaves with its last clone is no version that can be asked for.
+            if !found.deferred {
+                heads.push(Head { id, complete: true, created: found.created });
+            }
         }
         let below = format!("{}/", container(template));
         for (name, dataset) in &pool.datasets {
@@ -302,13 +305,27 @@ impl Store for FakeStore {
             if !may_go(&version) || current.as_ref() == Some(&version) {
                 continue;
             }
+            // A head without its snapshot is what a draft looks like: it goes with it, and last.
+            if pool.datasets.contains_key(&head_name(template, &version)) {
+                continue;
+            }
             match pool.destroy_deferred(&name) {
                 Ok(true) => settled.dropped.push(version),
                 Ok(false) => settled.deferred.push(format!("{template} {version}: it has clones")),
                 Err(error) => settled.deferred.push(format!("{template} {version}: {error}")),
             }
         }
-        Self::drop_former_heads(&mut pool, template, &former, &mut settled);
+        for (version, _) in former {
+            let name = head_name(template, &version);
+            if !may_go(&version) || current.as_ref() == Some(&version) || !pool.datasets.contains_key(&name) {
+                continue;
+            }
+            match pool.retire(&name, version.as_str()) {
+                Ok(true) => settled.dropped.push(version),
+                Ok(false) => {}
+                Err(error) => settled.deferred.push(format!("{template} {version}: {error}")),
+            }
+        }
         Ok(settled)
     }
 

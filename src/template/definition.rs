@@ -10,7 +10,7 @@ use toml::Spanned;
 use crate::store::TemplateName;
 
 use super::account::AccountName;
-use super::amount::Size;
+use super::amount::{Period, Size};
 use super::diagnostic::{Diagnostic, Fault};
 use super::document::{self, Absolute, Line, Word, plain};
 use super::profile::ProfileName;
@@ -50,6 +50,8 @@ pub struct Template {
     pub overlay: Overlay,
     /// How many versions before the current one are kept, besides those that sessions are based on.
     pub keep: NonZeroU32,
+    /// How long versions are kept at least.
+    pub keep_for: Option<Period>,
     /// Setuid bits work in sessions.
     pub setuid: bool,
 }
@@ -150,6 +152,7 @@ struct File {
     overlay_size: Option<Spanned<Word<Size>>>,
     #[serde(default = "keep")]
     keep: NonZeroU32,
+    keep_for: Option<Word<Period>>,
     #[serde(default = "yes")]
     setuid: bool,
     #[serde(default)]
@@ -214,6 +217,7 @@ impl Template {
             uts: file.uts,
             overlay: overlay(&file.overlay, file.overlay_size)?,
             keep: file.keep,
+            keep_for: file.keep_for.map(|word| word.0),
             setuid: file.setuid,
         })
     }

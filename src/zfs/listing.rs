@@ -140,12 +140,25 @@ impl Listing {
         self.snapshots.iter().filter_map(|snap| snap.name.parse().ok()).collect()
     }
 
-    /// The snapshots that settling destroys, `HEAD@VID`: of versions that are not current and may go.
+    /// The snapshots that settling destroys, `HEAD@VID`: of versions that are not current and may go, and whose own
+    /// heads are gone.
     pub(super) fn superseded(&self, may_go: &dyn Fn(&VersionId) -> bool) -> Vec<String> {
-        let stays = |id: &VersionId| self.current.as_ref() == Some(id) || !may_go(id);
+        let stays =
+            |id: &VersionId| self.current.as_ref() == Some(id) || self.head(id).is_some() || !may_go(id);
         let goes = |snap: &&SnapLine| !snap.leaving && snap.name.parse().is_ok_and(|id| !stays(&id));
         let snapshots = self.snapshots.iter().filter(goes);
         snapshots.map(|snap| format!("{}@{}", snap.head, snap.name)).collect()
+    }
+
+    /// The former heads that have no snapshot but their own, and whose version may go.
+    pub(super) fn retirable(&self, may_go: &dyn Fn(&VersionId) -> bool) -> Vec<VersionId> {
+        let alone = |id: &VersionId| {
+            let mut own = self.own(id);
+            let first = own.next().is_some_and(|snap| snap.name == id.as_str());
+            first && own.next().is_none() && self.foreign_of(id).is_none()
+        };
+        let goes = |id: &&VersionId| self.current.as_ref() != Some(*id) && may_go(id) && alone(id);
+        self.heads.iter().map(|head| &head.id).filter(goes).cloned().collect()
     }
 }
 

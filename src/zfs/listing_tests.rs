@@ -49,6 +49,25 @@ fn only_versions_neither_current_nor_kept_are_superseded() {
 }
 
 #[test]
+fn a_head_that_others_hang_on_goes_last_and_with_its_own_snapshot() {
+    // v5 was rolled back to v2: v3 and v4 stayed under v4.
+    let with = |rest: &str| {
+        let text = format!(
+            "container\ncurrent\tv5\nhead\tv5\t50\t-\nsnapshot\tv5@v2\t21\toff\nsnapshot\tv5@v5\t51\toff\n\
+             head\tv4\t40\tp/zchroot/templates/sid/v5@v2\nsnapshot\tv4@v4\t41\toff{rest}"
+        );
+        Listing::decode(&text).unwrap()
+    };
+    let listing = with("\nsnapshot\tv4@v3\t31\toff");
+    assert_eq!(listing.superseded(&|_| true), ["v5@v2", "v4@v3"]);
+    assert_eq!(listing.retirable(&|_| true), [] as [VersionId; 0]);
+    assert_eq!(with("").superseded(&|_| true), ["v5@v2"]);
+    assert_eq!(with("").retirable(&|_| true), [id("v4")]);
+    assert_eq!(with("").retirable(&|version| *version != id("v4")), [] as [VersionId; 0]);
+    assert_eq!(with("\nsnapshot\tv4@an:admin\t42\toff").retirable(&|_| true), [] as [VersionId; 0]);
+}
+
+#[test]
 fn a_template_that_is_not_there_has_nothing() {
     assert_eq!(Listing::decode("").unwrap(), Listing::default());
     assert_eq!(Listing::decode("container").unwrap().to_heads(), []);

@@ -48,6 +48,7 @@ const PUBLISH: &str = include_str!("programs/publish.lua");
 const HEADS: &str = include_str!("programs/heads.lua");
 const CURRENT: &str = include_str!("programs/current.lua");
 const CHILDREN: &str = include_str!("programs/children.lua");
+const RETIRE: &str = include_str!("programs/retire.lua");
 const ROOM: &str = include_str!("programs/room.lua");
 
 /// How often a version is looked up anew when a commit moves it away under the caller's hands.

@@ -13,6 +13,7 @@ mod harness;
 mod create;
 mod diff;
 mod gc;
+mod history;
 mod output;
 mod recover;
 mod rollback;

@@ -149,6 +149,13 @@ impl<'a> Bench<'a> {
         assert_eq!(published, Published::Committed);
     }
 
+    /// Commits a version whose tree is that of an older one.
+    pub(crate) fn roll_back(&self, name: &str, to: &str, base: &str) {
+        self.store.draft_clone(&self.sid, &version(name), &version(to), &mut Silent).unwrap();
+        self.describe(name);
+        assert_eq!(self.publish(name, Some(base)).unwrap(), Published::Committed);
+    }
+
     pub(crate) fn clone_session(&self, name: &str, of: &str) -> Result<Tree, Error> {
         let id = session(name);
         self.store.session_clone(&self.sid, &version(of), &id)?;

@@ -453,3 +453,54 @@ pub(crate) fn history_does_not_pile_up(lab: &dyn Lab) {
     bench.settle(&["v10"]);
     assert_eq!(bench.heads(), "v10 v11");
 }
+
+/// A rollback leaves a branch: what was committed after the version that was gone back to. It lives as long as
+/// something of it is kept or in use, and nothing of it ever looks like a draft.
+pub(crate) fn what_a_rollback_went_over_goes_when_nothing_keeps_it(lab: &dyn Lab) {
+    let bench = Bench::new(lab);
+    bench.commit("v1", None);
+    for (name, base) in [("v2", "v1"), ("v3", "v2"), ("v4", "v3")] {
+        bench.commit(name, Some(base));
+    }
+    bench.settle(&["v1", "v2", "v3", "v4"]);
+    bench.roll_back("v5", "v1", "v4");
+    bench.settle(&["v1", "v2", "v3", "v4"]);
+    assert_eq!(bench.heads(), "v1 v2 v3 v4 v5");
+    for name in ["v1", "v2", "v3", "v4"] {
+        assert_eq!(bench.stamp(&bench.version(name)), name);
+    }
+    assert_eq!(bench.stamp(&bench.version("v5")), "v1");
+    bench.clone_session("s", "v2").unwrap();
+    // The newest of the branch may go first: its tree carries the others.
+    bench.settle(&["v3"]);
+    let complete = |name: &str| bench.heads().split(' ').any(|head| head == name);
+    assert!(complete("v3") && !complete("v1") && !bench.heads().contains('+'), "{}", bench.heads());
+    assert_eq!(bench.stamp(&bench.version("v3")), "v3");
+    bench.settle(&[]);
+    assert!(!complete("v3") && !bench.heads().contains('+'), "{}", bench.heads());
+    assert_eq!(bench.stamp(&Tree::Session(session("s"))), "v2");
+    bench.store.session_drop(&session("s")).unwrap();
+    bench.settle(&[]);
+    bench.settle(&[]);
+    assert_eq!(bench.heads(), "v5");
+    bench.commit("v6", Some("v5"));
+    assert_eq!(lab.leftovers(), [] as [&str; 0]);
+}
+
+/// Back and forth, again and again.
+pub(crate) fn rollbacks_do_not_pile_up(lab: &dyn Lab) {
+    let bench = Bench::new(lab);
+    bench.commit("v00", None);
+    bench.commit("v01", Some("v00"));
+    for number in 2..=12 {
+        let name = |number: usize| format!("v{number:02}");
+        bench.roll_back(&name(number), &name(number - 2), &name(number - 1));
+        bench.settle(&[&name(number - 1), &name(number - 2)]);
+        assert_eq!(bench.stamp(&bench.version(&name(number))), name(number % 2));
+        assert!(!bench.heads().contains('+'), "{}", bench.heads());
+    }
+    assert!(bench.heads().ends_with("v10 v11 v12"), "{}", bench.heads());
+    bench.settle(&[]);
+    bench.settle(&[]);
+    assert_eq!(bench.heads(), "v12");
+}

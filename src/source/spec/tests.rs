@@ -26,7 +26,7 @@ fn history() -> Vec<Entry> {
         let mut version = Version::new(id.parse().unwrap(), None, owner, None, 0);
         version.generation = generation;
         version.created = when.parse().unwrap();
-        Entry { version, tree, sessions: Vec::new() }
+        Entry { version, tree, delta: None, sessions: Vec::new() }
     };
     rows.into_iter().map(entry).collect()
 }
