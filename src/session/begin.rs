@@ -124,7 +124,11 @@ impl Sessions<'_> {
             _ => {
                 let truth =
                     self.store().current(template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
-                pointer::write(self.layout(), template, &truth)?;
+                match pointer::follow(self.layout(), self.store(), template) {
+                    // Somebody else mends it.
+                    Err(error) if error.kind() == ErrorKind::Busy => {}
+                    mended => mended?,
+                }
                 Ok(truth)
             }
         }

@@ -136,9 +136,7 @@ impl Sessions<'_> {
     /// Lets every pointer say what the store knows to be current.
     fn mend_pointers(&self) -> Result<(), Error> {
         for template in self.store().templates()? {
-            if let Some(current) = self.store().current(&template)? {
-                pointer::write(self.layout(), &template, &current)?;
-            }
+            pointer::follow(self.layout(), self.store(), &template)?;
         }
         Ok(())
     }

@@ -41,9 +41,9 @@ impl Sources<'_> {
             Ok(version) => {
                 let template = begun.record.template.clone();
                 let shown =
-                    pointer::write(self.layout(), &template, &version.id).map_err(session::Error::from);
+                    pointer::follow(self.layout(), self.store(), &template).map_err(session::Error::from);
                 // It is committed: whatever fails from here on must not look as if it were not.
-                if let Err(trouble) = shown.and_then(|_| self.sessions.forget(begun)) {
+                if let Err(trouble) = shown.and_then(|()| self.sessions.forget(begun)) {
                     let trouble = crate::sys::chain(&trouble);
                     tracing::error!(%template, version = %version.id, %trouble, "committed, but not finished; `zchroot recover` finishes it");
                 }
@@ -71,9 +71,7 @@ impl Sources<'_> {
     /// Lets the pointer say what is current, and a session go whose draft has become a version.
     fn finish(&self, begun: Begun) -> Result<(), Error> {
         let template = begun.record.template.clone();
-        if let Some(current) = self.store().current(&template)? {
-            pointer::write(self.layout(), &template, &current)?;
-        }
+        pointer::follow(self.layout(), self.store(), &template)?;
         Ok(self.sessions.dispose(begun)?)
     }
 

@@ -4,14 +4,22 @@
 //! a reader sees the old target or the new one. On the `dir` store it *is* the truth; on ZFS the truth is a
 //! property of the pool and the pointer follows it.
 //!
+//! Whoever lets it follow the store does so by [`follow`], one at a time: a commit that was held up between its
+//! look and its write would put the pointer back behind a later one.
+//!
 //! Crash rule: before the rename nothing changed; after it the new version is what everybody reads. The fsync
 //! of the directory is repeated by a repeated [`write()`], also when there is nothing left to change.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::{Error, ErrorKind, Layout, Outcome, Result, TemplateName, VersionId};
+use super::{Error, ErrorKind, Kind, Layout, Outcome, Result, Store, TemplateName, VersionId};
 use crate::sys::file;
+use crate::sys::lock::Lock;
+
+/// How long one waits for another that lets the pointer of the same template follow.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const FOLDER: &str = "versions/";
 const SUFFIX: &str = ".toml";
@@ -47,6 +55,33 @@ pub fn write(layout: &Layout, template: &TemplateName, version: &VersionId) -> R
     file::make_dirs(&layout.versions(template), 0o755)?;
     file::replace_symlink(&path, &target)?;
     Ok(Outcome::Changed)
+}
+
+/// Lets the pointer say what the store knows to be current, durably; where there is no version, there is nothing
+/// to say. On the `dir` store the pointer is the truth, and only its own commit moves it.
+///
+/// # Errors
+/// The store cannot be read, the pointer cannot be written, or somebody else kept it locked
+/// ([`ErrorKind::Busy`]).
+pub fn follow(layout: &Layout, store: &dyn Store, template: &TemplateName) -> Result<()> {
+    let path = layout.pointer(template);
+    if store.kind() == Kind::Dir {
+        // Whoever wrote it may have crashed before the fsync.
+        return if file::read_link_if_there(&path)?.is_some() {
+            Ok(file::sync_parent(&path)?)
+        } else {
+            Ok(())
+        };
+    }
+    file::make_dirs(&layout.locks(), 0o700)?;
+    let why = "somebody else kept it for 10 s";
+    let _lock = Lock::take(&layout.pointer_lock(template), PATIENCE)?
+        .ok_or_else(|| Error::new(ErrorKind::Busy, "lock", path.display().to_string(), why))?;
+    // Under the lock: what was true before it may be old by now.
+    match store.current(template)? {
+        Some(current) => write(layout, template, &current).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 fn parse(target: &Path) -> Option<VersionId> {
