@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::call::{Called, Registry};
 use super::chance::Chance;
-use super::harness::Installation;
+use super::harness::{Installation, Order};
 use super::history::{Event, Log, Op, Outcome, Reason};
 use super::stamp;
 
@@ -29,7 +29,12 @@ pub(crate) struct Deed<'a> {
 impl World<'_> {
     /// Does something in the name of a client and writes down what came of it.
     pub(crate) fn act(&self, client: usize, deed: &Deed<'_>) -> Event {
-        let called = self.registry.call(client, self.host.order(["-vv"]).words(deed.words.iter().copied()));
+        self.act_by(client, deed, self.host.order(["-vv"]).words(deed.words.iter().copied()))
+    }
+
+    /// The same by a call that does it in another way.
+    pub(crate) fn act_by(&self, client: usize, deed: &Deed<'_>, order: Order) -> Event {
+        let called = self.registry.call(client, order);
         let result = called.outcome(deed.op);
         let retries = called.retries();
         let event = Event {

@@ -9,9 +9,12 @@ use super::history::{History, Log, Op, Outcome, Reason};
 /// How long an operation may take, but for the time that somebody was stopped: on a busy machine.
 const PATIENCE_NS: u64 = 45_000_000_000;
 
+/// What a machine carries out.
+const RESULTS: &str = "/results";
+
 /// Where the history of a test goes: with what a machine carries out, if this is one.
 pub(crate) fn file(test: &str) -> PathBuf {
-    let results = Path::new("/results");
+    let results = Path::new(RESULTS);
     let folder = if Path::new("/etc/zchroot-test-vm").exists() && results.is_dir() {
         results.to_owned()
     } else {
@@ -28,8 +31,9 @@ pub(crate) fn judge(what: &str, log: &Log, extra: &str) {
     println!("history-count: {what} {}", operations(&history));
     if found.is_empty() {
         std::fs::remove_file(&log.path).unwrap();
-        // The folder is that of others too in a machine.
-        let _ = std::fs::remove_dir(log.path.parent().unwrap());
+        if let Some(folder) = log.path.parent().filter(|folder| folder != &Path::new(RESULTS)) {
+            std::fs::remove_dir(folder).unwrap();
+        }
         return;
     }
     let lines: Vec<String> = found.iter().map(|one| format!("  {:?}: {}", one.rule, one.what)).collect();

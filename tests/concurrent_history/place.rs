@@ -21,7 +21,6 @@ pub(crate) struct Place {
     pub(crate) host: Installation,
     pub(crate) ballast: Ballast,
     pub(crate) store: &'static str,
-    #[allow(dead_code, reason = "held until it can go")]
     #[cfg(feature = "zfs")]
     pub(crate) pool: Option<Pool>,
 }
