@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::harness::Installation;
 use crate::ops::{Fate, Ops};
 use crate::rig::{Copy, Cut, Rig};
-use crate::state::{self, Seen};
+use crate::state;
 use crate::work::{self, TEMPLATE};
 
 /// What the copies of one test showed.
@@ -23,7 +23,7 @@ impl Count {
         for cut in cuts {
             let copy = rig.copy(cut);
             copy.mount_state();
-            let seen = Seen::look(&copy.pool, copy.host.path());
+            let seen = copy.look();
             self.cuts += 1;
             for state in seen.states() {
                 *self.states.entry(state).or_default() += 1;
@@ -34,7 +34,7 @@ impl Count {
             let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judge(&copy, cut, ops)));
             if verdict.is_err() {
                 let what = format!("{} at {}: it showed {:?}", cut.name, cut.place, seen.states());
-                println!("violation: {what}\n{}", seen.whole);
+                println!("violation: {what}\n{}", seen.whole());
                 self.violations.push(what);
             }
         }
@@ -57,19 +57,18 @@ impl Count {
 /// Repairs the copy with the shipped program and panics if anything is not as promised.
 fn judge(copy: &Copy, cut: &Cut, ops: &Ops) {
     let host = &copy.host;
-    let look = || Seen::look(&copy.pool, host.path());
     host.zchroot(["recover"]).ok();
-    let once = look();
+    let once = copy.look();
     let again = host.zchroot(["recover"]).ok();
     let stands = again.text().lines().all(|line| line.ends_with(": stands"));
     assert!(stands, "recover finds more to recover: {again}");
-    let twice = look();
-    assert_eq!(once.whole, twice.whole, "recover twice is not recover once");
+    let twice = copy.look();
+    assert_eq!(once.whole(), twice.whole(), "recover twice is not recover once");
     assert_eq!(once.pointers_are_right(), Ok(()));
     one_whole_generation(host, cut, ops);
     sessions_are_as_promised(host, &twice.sessions(), &ops.fates(cut));
     host.zchroot(["gc"]).ok();
-    let after = look();
+    let after = copy.look();
     assert_eq!(after.is_clean(work::keep(host)), Ok(()));
     assert_eq!(after.pointers_are_right(), Ok(()));
     assert!(host.left_over().is_empty(), "left over: {:#?}", host.left_over());

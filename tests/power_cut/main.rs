@@ -34,7 +34,6 @@ use std::time::Instant;
 use check::Count;
 use ops::{Ops, What};
 use rig::{Cut, Rig};
-use state::Seen;
 use step::Go;
 use work::TEMPLATE;
 
@@ -48,7 +47,7 @@ fn cut_through(rig: &Rig, ops: &Ops, whats: &[What], words: &[&str]) -> Vec<Cut>
         })
     });
     cuts.push(rig.cut(&format!("{} {}: done", words[0], words[1])));
-    assert!(cuts.len() > 3, "{words:?} changed next to nothing: {cuts:?}");
+    assert!(cuts.len() > 1, "{words:?} changed next to nothing: {cuts:?}");
     cuts
 }
 
@@ -178,7 +177,7 @@ fn zfs_crash_power_cut_at_every_step_of_a_collection() {
     orphan(&rig, &["begin", TEMPLATE, "-n", "lost"], "lost");
     orphan(&rig, &["source", "begin", TEMPLATE, "-n", "source-lost"], "source-lost");
     rig.host.write("/var/lib/zchroot/sessions/.tmp-lost", "half a rec");
-    let garbage = Seen::look(&rig.inner, rig.host.path()).garbage();
+    let garbage = rig::look(&rig.inner, &rig.host).garbage();
     let mut cuts = cut_through(&rig, &ops, &[], &["-q", "gc"]);
     ops.note(&ends("stays"), || rig.host.zchroot(["end", "stays"]).ok().status == 0);
     cuts.extend(cut_through(&rig, &ops, &[], &["-q", "gc"]));

@@ -4,11 +4,13 @@
 //! Two pools of one id cannot be imported at once: the copies are looked at when the work is done and the inner pool
 //! is exported.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::harness::Installation;
+use crate::state::{COLUMNS, Seen};
 use crate::zfs_pool::{Pool, run};
 
 /// A moment at which the power went.
@@ -107,12 +109,39 @@ pub struct Copy {
 }
 
 impl Copy {
+    /// What there is of the store in it.
+    pub fn look(&self) -> Seen {
+        look(&self.pool, &self.host)
+    }
+
     /// Mounts the state as the program does at its first use.
     pub fn mount_state(&self) {
         let at = self.host.at("/var/lib/zchroot");
         std::fs::create_dir_all(&at).unwrap();
         let state = format!("{}/zchroot/state", self.pool);
         rustix::mount::mount(state, &at, "zfs", rustix::mount::MountFlags::empty(), None).unwrap();
+    }
+}
+
+/// Looks at the store in `pool`, whose state is mounted in `host`.
+pub fn look(pool: &str, host: &Installation) -> Seen {
+    let base = format!("{pool}/zchroot");
+    let list = run("zfs", &["list", "-Hpr", "-t", "filesystem,snapshot", "-o", COLUMNS, &base]);
+    let (state, mut files) = (host.at("/var/lib/zchroot"), BTreeMap::new());
+    walk(&state, &state, &mut files);
+    Seen::new(&base, &list, files)
+}
+
+/// Files with their text, symlinks with their target.
+fn walk(top: &Path, folder: &Path, found: &mut BTreeMap<String, String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let name = path.strip_prefix(top).unwrap().display().to_string();
+        match (std::fs::read_link(&path), path.is_dir()) {
+            (Ok(target), _) => drop(found.insert(name, target.display().to_string())),
+            (_, true) => walk(top, &path, found),
+            (_, false) => drop(found.insert(name, std::fs::read_to_string(&path).unwrap())),
+        }
     }
 }
 

@@ -1,12 +1,14 @@
-//! What a power cut left on the disk, by name: looked at in a copy before anything repairs it.
+//! What a power cut left on the disk, by name: looked at before anything repairs it.
+//!
+//! From a listing and the files of the state alone, so that it can be told wherever they come from: the tests look
+//! at a copy, `cargo xtask test --lane crash` at what a machine that was killed says when it is up again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use zchroot::session::record::{Kind, Record, Records, State};
-use zchroot::store::Layout;
+use zchroot::session::record::{Kind, Record, State};
 
-use crate::zfs_pool::run;
+/// The columns of the listing: `zfs list -Hpr -t filesystem,snapshot -o COLUMNS BASE/zchroot`.
+pub const COLUMNS: &str = "name,origin,defer_destroy,zchroot:current";
 
 /// All states that a copy can show, each a line of the table in docs/crash-model-power.md. A cut shows as many
 /// of them as things were going on.
@@ -71,38 +73,47 @@ pub struct Seen {
     clones: BTreeSet<String>,
     records: Vec<Record>,
     damaged: BTreeSet<String>,
-    /// The datasets line by line and the files with their content: what two looks are compared by.
-    pub whole: String,
-    temps: usize,
-    layout: Layout,
+    files: BTreeMap<String, String>,
+    list: String,
 }
 
 impl Seen {
-    /// Looks at the store in `pool`, whose state is mounted under `root`.
-    pub fn look(pool: &str, root: &Path) -> Self {
-        let below = format!("{pool}/zchroot");
-        let columns = "name,origin,defer_destroy,zchroot:current";
-        let list = run("zfs", &["list", "-Hpr", "-t", "filesystem,snapshot", "-o", columns, &below]);
-        let layout = Layout::new(root);
-        let all = Records::new(&layout).all().unwrap();
-        let mut files = Vec::new();
-        walk(&layout.state(), &mut files);
-        let temps = files.iter().filter(|file| file.contains("/.tmp-")).count();
-        let whole = format!("{list}\n{}", files.join("\n"));
+    /// From the listing of `base`, which is called `BASE/zchroot`, and the state's files by their path in it, a symlink
+    /// being its target.
+    pub fn new(base: &str, list: &str, files: BTreeMap<String, String>) -> Self {
         let mut seen = Self {
             templates: BTreeMap::new(),
             clones: BTreeSet::new(),
-            records: all.records,
-            damaged: all.damaged.into_iter().map(|(id, _)| id.to_string()).collect(),
-            whole,
-            temps,
-            layout,
+            records: Vec::new(),
+            damaged: BTreeSet::new(),
+            files: BTreeMap::new(),
+            list: list.to_owned(),
         };
         for line in list.lines() {
             let fields: Vec<&str> = line.split('\t').collect();
-            seen.add(fields[0].strip_prefix(&below).unwrap(), &fields);
+            seen.add(fields[0].strip_prefix(base).unwrap_or_default(), &fields);
         }
-        seen
+        for (path, text) in &files {
+            let id = path.strip_prefix("sessions/").and_then(|name| name.strip_suffix(".toml"));
+            match id.map(|id| (id, toml::from_str(text))) {
+                Some((_, Ok(record))) => seen.records.push(record),
+                Some((id, Err(_))) => {
+                    seen.damaged.insert(id.to_owned());
+                }
+                None => {}
+            }
+        }
+        Self { files, ..seen }
+    }
+
+    /// All of it as text: what two looks are compared by.
+    pub fn whole(&self) -> String {
+        let files: Vec<String> = self.files.iter().map(|(path, text)| format!("{path}: {text}")).collect();
+        format!("{}\n{}", self.list, files.join("\n"))
+    }
+
+    fn temps(&self) -> usize {
+        self.files.keys().filter(|path| path.contains(".tmp-")).count()
     }
 
     fn add(&mut self, name: &str, fields: &[&str]) {
@@ -135,7 +146,7 @@ impl Seen {
     /// The states that this shows.
     pub fn states(&self) -> BTreeSet<&'static str> {
         let mut states = BTreeSet::new();
-        if self.temps > 0 {
+        if self.temps() > 0 {
             states.insert("record.temp-file");
         }
         for (name, template) in &self.templates {
@@ -166,7 +177,7 @@ impl Seen {
         let clones = self.clones.iter().filter(|id| !self.has_record(id)).count();
         let heads: usize = self.templates.values().map(|template| template.heads.len() - 1).sum();
         let snapshots: usize = self.templates.values().map(|template| template.complete().len() - 1).sum();
-        clones + heads + snapshots + self.temps
+        clones + heads + snapshots + self.temps()
     }
 
     /// The sessions that have a record: their names, and whether they are source sessions.
@@ -186,10 +197,10 @@ impl Seen {
                 return Err(format!("template {name} has no version and {heads} heads"));
             }
         }
-        if self.clones.is_empty() && self.records.is_empty() && self.temps == 0 {
+        if self.clones.is_empty() && self.records.is_empty() && self.temps() == 0 {
             return Ok(());
         }
-        Err(format!("clones {:?}, {} records, {} temp files", self.clones, self.records.len(), self.temps))
+        Err(format!("clones {:?}, {} records, {} temp files", self.clones, self.records.len(), self.temps()))
     }
 
     /// Whether the pointers say what the pool says.
@@ -229,14 +240,13 @@ impl Seen {
         }
     }
 
-    fn was_committed(&self, template: &str, version: &str) -> bool {
-        let (template, version) = (template.parse().unwrap(), version.parse().unwrap());
-        self.layout.version(&template, &version).exists()
+    fn is_described(&self, template: &str, version: &str) -> bool {
+        self.files.contains_key(&format!("templates/{template}/versions/{version}.toml"))
     }
 
     fn pointer(&self, template: &str) -> Option<String> {
-        let link = std::fs::read_link(self.layout.pointer(&template.parse().unwrap())).ok()?;
-        Some(link.file_stem()?.to_str()?.to_owned())
+        let link = self.files.get(&format!("templates/{template}/current"))?;
+        Some(link.strip_prefix("versions/")?.strip_suffix(".toml")?.to_owned())
     }
 
     /// How far the draft of a record is: there, described, a version, and shown.
@@ -244,7 +254,7 @@ impl Seen {
         let draft = record.draft.as_ref().unwrap().as_str();
         let template = self.templates.get(record.template.as_str());
         let is_there = template.is_some_and(|template| template.heads.contains_key(draft));
-        let described = self.was_committed(record.template.as_str(), draft);
+        let described = self.is_described(record.template.as_str(), draft);
         let complete = template.is_some_and(|template| template.complete().contains(draft));
         let shown = self.pointer(record.template.as_str()).as_deref() == Some(draft);
         (is_there, described, complete, shown)
@@ -291,23 +301,6 @@ impl Seen {
             (false, State::Planned) => "run.planned",
             (true, State::Planned | State::Ready) => "run.clone",
             _ => "run.ending-or-gone",
-        }
-    }
-}
-
-/// Files with their text, links with their target, sorted.
-fn walk(folder: &Path, found: &mut Vec<String>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    for path in paths {
-        match (std::fs::read_link(&path), path.is_dir()) {
-            (Ok(target), _) => found.push(format!("{} -> {}", path.display(), target.display())),
-            (_, true) => walk(&path, found),
-            (_, false) => {
-                let text = std::fs::read_to_string(&path).unwrap();
-                found.push(format!("{}: {text}", path.display()));
-            }
         }
     }
 }
