@@ -7,7 +7,7 @@ use crate::calls;
 use crate::tracer::{Blow, Point, Seen};
 
 /// How many blows of each kind an operation gets: all killed, one killed, a call failed.
-const KINDS: [usize; 3] = [5, 3, 3];
+const KINDS: [usize; 3] = [4, 2, 3];
 /// A call that an operation makes more often than this copies a tree: it must not crowd the others out.
 const MANY: usize = 24;
 
