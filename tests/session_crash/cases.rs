@@ -114,7 +114,10 @@ fn create_from(host: &Host, what: &'static str, source: &'static str) {
         abort_all(host);
         host.generation();
     };
-    crash(host, &Case { what, words: &words, before: &|number| turn.set(number), after: &after });
+    let before = |number: usize| {
+        host.forget(&format!("new-{}", turn.replace(number)));
+    };
+    crash(host, &Case { what, words: &words, before: &before, after: &after });
 }
 
 fn run(host: &Host) {

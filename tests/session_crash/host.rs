@@ -1,5 +1,7 @@
 //! An installation on one of the stores, with a template of stamped files.
 
+#[cfg(feature = "zfs")]
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use crate::harness::{Installation, MINIMAL};
@@ -72,6 +74,19 @@ impl Host {
             .ok();
     }
 
+    /// Takes a template away by hand, with all that is known of it: thousands of them would make every call slow.
+    pub(crate) fn forget(&self, template: &str) {
+        #[cfg(feature = "zfs")]
+        if let Some(pool) = &self.pool {
+            let dataset = pool.dataset(&format!("templates/{template}"));
+            let _ = std::process::Command::new("/usr/sbin/zfs").args(["destroy", "-r", &dataset]).output();
+        }
+        for above in ["templates", "store/templates", "store/drafts"] {
+            let _ = std::fs::remove_dir_all(self.at(&format!("/var/lib/zchroot/{above}/{template}")));
+        }
+        let _ = std::fs::remove_file(self.at(&format!("/etc/zchroot/templates.d/{template}.toml")));
+    }
+
     /// The words of a call, `--root` and all.
     pub(crate) fn words(&self, words: &[&str]) -> Vec<String> {
         let root = self.path().to_str().unwrap();
@@ -128,17 +143,21 @@ fn superfluous(versions: impl Iterator<Item = String>) -> Vec<String> {
 fn datasets(pool: &Pool) -> Vec<String> {
     let list = |options: &[&str], of: &str| -> Vec<String> {
         let dataset = pool.dataset(of);
-        let text = zfs_pool::run("zfs", &[&["list", "-Hro", "name"], options, &[&dataset]].concat());
-        text.lines().filter(|name| *name != dataset).map(str::to_owned).collect()
+        let text = zfs_pool::run("zfs", &[&["list", "-Hr"], options, &[&dataset]].concat());
+        text.lines().skip(1).map(str::to_owned).collect()
     };
-    let mut found = list(&[], "sessions");
-    for template in list(&["-d", "1"], "templates") {
-        let name = template.rsplit('/').next().unwrap();
-        let current = pool.property(&format!("templates/{name}"), "zchroot:current");
-        let heads = list(&["-d", "1"], &format!("templates/{name}"));
-        found.extend(heads.into_iter().filter(|head| !head.ends_with(&format!("/{current}"))));
-        let snapshots = list(&["-t", "snapshot"], &format!("templates/{name}"));
-        found.extend(superfluous(snapshots.into_iter()));
+    let mut found = list(&["-o", "name"], "sessions");
+    let mut snapshots: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // The heads inherit the property from their template.
+    for line in list(&["-t", "filesystem,snapshot", "-o", "name,zchroot:current"], "templates") {
+        let (name, current) = line.split_once('\t').unwrap();
+        let [.., template, last] = name.split('/').collect::<Vec<_>>()[..] else { panic!("{name}") };
+        match last.contains('@') {
+            true => snapshots.entry(template.to_owned()).or_default().push(name.to_owned()),
+            false if template == "templates" || last == current => {}
+            false => found.push(name.to_owned()),
+        }
     }
+    found.extend(snapshots.into_values().flat_map(|names| superfluous(names.into_iter())));
     found
 }
