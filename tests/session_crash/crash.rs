@@ -22,6 +22,7 @@ pub(crate) struct Case<'a> {
 struct Counts {
     killed_all: usize,
     killed_one: usize,
+    orphaned: usize,
     failed: usize,
     survived: usize,
     missed: usize,
@@ -45,6 +46,7 @@ pub(crate) fn crash(host: &Host, case: &Case<'_>) {
             }
             Blow::KillAll => counts.killed_all += 1,
             Blow::KillOne => counts.killed_one += 1,
+            Blow::KillParent => counts.orphaned += 1,
             Blow::Fail(_) => {
                 counts.failed += 1;
                 counts.survived += usize::from(run.status == 0);
@@ -52,11 +54,12 @@ pub(crate) fn crash(host: &Host, case: &Case<'_>) {
         }
     }
     println!(
-        "crash-count: {} points={} killed-all={} killed-one={} faults={} faults-survived={} missed={}",
+        "crash-count: {} points={} killed-all={} killed-one={} orphaned={} faults={} faults-survived={} missed={}",
         case.what,
         points.len(),
         counts.killed_all,
         counts.killed_one,
+        counts.orphaned,
         counts.failed,
         counts.survived,
         counts.missed
@@ -105,7 +108,7 @@ fn ends_as_it_may(run: &Run, blow: Option<&(Point, Blow)>) {
         assert_eq!(run.status, 0, "nothing happened to it: {run}");
         return;
     };
-    if *blow == Blow::KillAll || (*blow == Blow::KillOne && point.process == 0) {
+    if matches!(blow, Blow::KillAll | Blow::KillParent) || (*blow == Blow::KillOne && point.process == 0) {
         assert_eq!(run.status, KILLED, "{run}");
         return;
     }

@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, Hasher};
 use crate::calls;
 use crate::tracer::{Blow, Point, Seen};
 
-/// How many blows of each kind an operation gets: all killed, one killed, a call failed.
-const KINDS: [usize; 3] = [4, 2, 3];
+/// How many blows of each kind an operation gets: all killed, one killed, its parent killed, a call failed.
+const KINDS: [usize; 4] = [4, 2, 2, 3];
 /// A call that an operation makes more often than this copies a tree: it must not crowd the others out.
 const MANY: usize = 24;
 
@@ -42,14 +42,15 @@ pub(crate) fn long() -> bool {
 pub(crate) fn blows(seen: &[Seen], random: &mut Random) -> Vec<(Point, Blow)> {
     let alone = |seen: &&Seen| seen.alive > 1;
     let fails = |seen: &&Seen| !calls::errors(seen.point.call).is_empty();
-    let [all, one, fail] = [
+    let kinds = [
         (seen.iter().collect(), Blow::KillAll),
         // With no other process about, to kill one is to kill all.
         (seen.iter().filter(alone).collect::<Vec<_>>(), Blow::KillOne),
+        (seen.iter().filter(|seen| seen.point.process > 0).collect(), Blow::KillParent),
         (seen.iter().filter(fails).collect(), Blow::Fail(0)),
     ];
     let mut blows = Vec::new();
-    for ((points, blow), count) in [all, one, fail].into_iter().zip(KINDS) {
+    for ((points, blow), count) in kinds.into_iter().zip(KINDS) {
         let chosen = if long() { points } else { sample(&points, count, random) };
         for seen in chosen {
             let errors = calls::errors(seen.point.call);

@@ -3,8 +3,9 @@
 //! strace(1) can inject too, but it counts calls in each process by itself and cannot name one: a rule for the third
 //! `umount2` of a child hits its parent as well, a moment later. And it can only strike the process that made the call.
 //! Here a point is (process by order of appearance, name of the call, how often that process has made it), and the blow
-//! is one of three: every process of the operation at once, as a power cut takes them; that process alone, as kill -9
-//! takes one; or the call fails with an errno. In each case the call itself has no effect. `crash_points_are_those_that_strace_sees`
+//! is one of four: every process of the operation at once, as a power cut takes them; that process alone, as kill -9
+//! takes one; the program itself alone while its child is there, which then goes on as an orphan; or the call fails with
+//! an errno. In each case but the orphan's the call itself has no effect. `crash_points_are_those_that_strace_sees`
 //! compares the two.
 //!
 //! The processes of a command that the program starts are part of the operation and die with all, but their calls are
@@ -51,6 +52,8 @@ impl fmt::Display for Point {
 pub(crate) enum Blow {
     KillAll,
     KillOne,
+    /// The program itself, when this other process comes there.
+    KillParent,
     Fail(libc::c_int),
 }
 
@@ -212,7 +215,7 @@ impl Tracer {
         if event == Event::PTRACE_EVENT_EXEC as i32 {
             let process = self.alive.get_mut(&pid).unwrap();
             let first = !std::mem::replace(&mut process.command, true);
-            if first && self.pass(pid, "started").is_some() {
+            if first && matches!(self.pass(pid, "started"), Some(Blow::KillAll | Blow::KillOne)) {
                 return;
             }
         } else if let Ok(child) = ptrace::getevent(pid) {
@@ -237,10 +240,13 @@ impl Tracer {
             && let Some(name) = calls::changing(pid, &registers)
             && let Some(blow) = self.pass(pid, name)
         {
-            // A number that is no call: whatever comes, it has no effect.
-            registers.orig_rax = u64::MAX;
-            let _ = ptrace::setregs(pid, registers);
+            if blow != Blow::KillParent {
+                // A number that is no call: whatever comes, it has no effect.
+                registers.orig_rax = u64::MAX;
+                let _ = ptrace::setregs(pid, registers);
+            }
             match blow {
+                Blow::KillParent => {}
                 Blow::Fail(errno) => self.alive.get_mut(&pid).unwrap().error = Some(errno),
                 Blow::KillAll | Blow::KillOne => return,
             }
@@ -260,6 +266,7 @@ impl Tracer {
         match blow? {
             Blow::KillAll => self.alive.keys().for_each(|pid| kill_it(*pid)),
             Blow::KillOne => kill_it(pid),
+            Blow::KillParent => kill_it(self.main),
             Blow::Fail(_) => {}
         }
         blow
