@@ -116,6 +116,12 @@ impl Layout {
         self.locks().join(format!("template-{template}"))
     }
 
+    /// Held while the pointer of a template follows what its store says.
+    #[must_use]
+    pub fn pointer_lock(&self, template: &TemplateName) -> PathBuf {
+        self.locks().join(format!("pointer-{template}"))
+    }
+
     /// Held while the folder of mounts is made a mount of its own.
     #[must_use]
     pub fn mounts_lock(&self) -> PathBuf {
