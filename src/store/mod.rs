@@ -12,6 +12,7 @@
 //! - Every call may be repeated after a crash: what is already so is left so.
 //! - `*_drop` of what is not there is [`Outcome::Unchanged`], not an error.
 
+pub mod digest;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::tree::Guide;
 
+pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
 pub use layout::Layout;
 pub use name::{NameError, SessionId, TemplateName, VersionId, check as check_name};

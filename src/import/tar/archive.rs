@@ -20,7 +20,7 @@ const LONGEST_EXTENSION: u64 = 4 << 20;
 const MOST_PIECES: usize = 1 << 20;
 
 /// The walk over an archive.
-pub(super) struct Archive<R> {
+pub(in crate::import) struct Archive<R> {
     input: R,
     /// Of the data of the current member, what was not read yet.
     left: u64,
@@ -39,12 +39,12 @@ struct Extensions {
 }
 
 impl<R: Read> Archive<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(in crate::import) fn new(input: R) -> Self {
         Self { input, left: 0, filler: 0, members: 0, global: Vec::new() }
     }
 
     /// The next member, `None` at the end mark. What was not read of the former one is passed over.
-    pub(super) fn next(&mut self) -> io::Result<Option<Member>> {
+    pub(in crate::import) fn next(&mut self) -> io::Result<Option<Member>> {
         let mut extensions = Extensions::default();
         loop {
             let Some(header) = self.next_header()? else { return Ok(None) };
@@ -68,12 +68,12 @@ impl<R: Read> Archive<R> {
     }
 
     /// The data of the current member as the archive holds it.
-    pub(super) fn data(&mut self) -> Data<'_, R> {
+    pub(in crate::import) fn data(&mut self) -> Data<'_, R> {
         Data { archive: self }
     }
 
     /// Ends the walk: what reads the archive can then see to its own end.
-    pub(super) fn into_inner(self) -> R {
+    pub(in crate::import) fn into_inner(self) -> R {
         self.input
     }
 
@@ -234,7 +234,7 @@ fn pairs(numbers: &[u64]) -> io::Result<Vec<(u64, u64)>> {
 }
 
 /// The data of one member.
-pub(super) struct Data<'a, R> {
+pub(in crate::import) struct Data<'a, R> {
     archive: &'a mut Archive<R>,
 }
 

@@ -52,7 +52,7 @@ pub(super) fn start(archive: BorrowedFd<'_>, name: &str, root: &Path) -> Result<
 }
 
 fn unpack(archive: &File, site: &mut Site) -> io::Result<()> {
-    let input = Input::new(archive.try_clone()?, site.beat.clone());
+    let input = Input::over(Box::new(archive.try_clone()?), site.beat.clone());
     let mut archive = Archive::new(Stream::new(input)?);
     while let Some(member) = archive.next()? {
         site.entry.clone_from(&member.path);

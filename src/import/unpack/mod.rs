@@ -3,6 +3,7 @@
 //! ```text
 //! member.rs      what is to be made: the same for every kind of archive
 //! tree.rs        makes it, every path resolved beneath the tree by the kernel
+//! clear.rs       takes it away again, for layers
 //! attributes.rs  owners, modes, extended attributes, times
 //! report.rs      what the worker says
 //! ```
@@ -16,6 +17,7 @@
 //! out is in [`Filled::notes`].
 
 mod attributes;
+mod clear;
 pub(super) mod member;
 pub(super) mod report;
 pub(super) mod tree;

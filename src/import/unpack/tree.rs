@@ -18,7 +18,7 @@ use super::{attributes, broken};
 
 const CHUNK: usize = 256 << 10;
 const NEW_FILE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
-const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 /// The tree that is being filled.
 pub(in crate::import) struct Tree {
@@ -60,7 +60,7 @@ fn leaves() -> io::Error {
 }
 
 /// The directory and the last component of a clean path.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(in crate::import) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
         None => (b"", path),
@@ -115,7 +115,7 @@ impl Tree {
         Ok(())
     }
 
-    fn beneath(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+    pub(super) fn beneath(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         // EAGAIN: a `..` in a link met a rename elsewhere on the host; the answer is to ask again.
         for _ in 0..64 {
@@ -177,7 +177,7 @@ impl Tree {
     }
 
     /// Removes what stands at `path`; a directory only if it is empty.
-    fn remove(&mut self, path: &[u8]) -> io::Result<()> {
+    pub(super) fn remove(&mut self, path: &[u8]) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?,
