@@ -59,7 +59,7 @@ pub(super) fn may_know(context: &Context, template: &Template) -> bool {
     let allows = |access: &Access, target| {
         matches!(decide(access, &caller, target, &HostAccounts), Verdict::Allowed(_))
     };
-    allows(&template.access, caller.uid) || allows(&template.source, caller.uid)
+    allows(&template.access, caller.uid) || allows(&template.source.access, caller.uid)
 }
 
 /// Refuses who is not let in at all, whoever he wants to be inside.
