@@ -9,6 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{
@@ -21,6 +23,10 @@ use super::overlay::{self, Layers};
 use super::{DirStore, failed, gone, place, session};
 use crate::store::{Error, MountOptions, Result, SessionId, Tree};
 use crate::sys::{effect, mountinfo};
+
+/// How long directories of an overlay may be held by a mount that is on its way out.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) fn mount(store: &DirStore, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
     match tree {
@@ -46,8 +52,12 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
         None => (on_disk, path.join("work")),
     };
     let mut last: Option<Error> = None;
-    // The version may be renamed between our look and the kernel's: out of drafts/, aside, or back.
-    for _ in 0..10 {
+    let deadline = Instant::now() + PATIENCE;
+    let mut moves = 0;
+    // The version may be renamed between our look and the kernel's: out of drafts/, aside, or back. And whoever
+    // has just copied our mounts into a namespace of his own (each command that is started) may still hold
+    // what an earlier mount of the same directories has let go: EBUSY, for a moment.
+    while moves < 10 {
         let Some(lower) = place::lower(store, &template, &version)? else { break };
         let layers = Layers { lower: &lower, upper: &upper, work: &work };
         let mounted = effect::point("mount")
@@ -56,11 +66,12 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
         match mounted {
             Ok(()) => return Ok(()),
             Err(error) => {
-                let error = failed("mount", &path)(error);
-                if error.errno() != Some(libc::ENOENT) {
-                    return Err(error);
+                match error.raw_os_error() {
+                    Some(libc::ENOENT) => moves += 1,
+                    Some(libc::EBUSY) if Instant::now() < deadline => sleep(PAUSE),
+                    _ => return Err(failed("mount", &path)(error)),
                 }
-                last = Some(error);
+                last = Some(failed("mount", &path)(error));
             }
         }
     }

@@ -12,7 +12,6 @@
 
 mod pool;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -262,8 +261,11 @@ impl Store for FakeStore {
         let pool = self.pool();
         let mut heads = Vec::new();
         for (id, snapshot) in Self::versions(&pool, template) {
-            let created = pool.snapshot(&snapshot).map_err(failed("list", &snapshot.dataset))?.created;
-            heads.push(Head { id, complete: true, created });
+            let found = pool.snapshot(&snapshot).map_err(failed("list", &snapshot.dataset))?;
+            // One that leaves with its last clone is no version that can be asked for.
+            if !found.deferred {
+                heads.push(Head { id, complete: true, created: found.created });
+            }
         }
         let below = format!("{}/", container(template));
         for (name, dataset) in &pool.datasets {
@@ -335,14 +337,19 @@ impl Store for FakeStore {
         Ok(Published::Conflict { current: self.current(template)? })
     }
 
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled> {
         let mut settled = Settled::default();
         let current = self.current(template)?;
         let mut pool = self.pool();
         let former = Self::versions(&pool, template);
         Self::flatten(&mut pool, template, &mut settled);
+        Self::drop_former_heads(&mut pool, template, &former, &mut settled);
         for (version, name) in Self::versions(&pool, template) {
-            if keep.contains(&version) || current.as_ref() == Some(&version) {
+            if !may_go(&version) || current.as_ref() == Some(&version) {
+                continue;
+            }
+            // A head without its snapshot is what a draft looks like: it goes with it, and last.
+            if pool.datasets.contains_key(&head_name(template, &version)) {
                 continue;
             }
             match pool.destroy_deferred(&name) {
@@ -351,7 +358,17 @@ impl Store for FakeStore {
                 Err(error) => settled.deferred.push(format!("{template} {version}: {error}")),
             }
         }
-        Self::drop_former_heads(&mut pool, template, &former, &mut settled);
+        for (version, _) in former {
+            let name = head_name(template, &version);
+            if !may_go(&version) || current.as_ref() == Some(&version) || !pool.datasets.contains_key(&name) {
+                continue;
+            }
+            match pool.retire(&name, version.as_str()) {
+                Ok(true) => settled.dropped.push(version),
+                Ok(false) => {}
+                Err(error) => settled.deferred.push(format!("{template} {version}: {error}")),
+            }
+        }
         Ok(settled)
     }
 
@@ -391,6 +408,19 @@ impl Store for FakeStore {
             .and_then(|()| std::os::unix::fs::symlink(&path, at))
             .map_err(failed("mount at", &object))?;
         self.pool().mounts.insert(at.to_owned(), path);
+        Ok(())
+    }
+
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(std::os::fd::BorrowedFd<'_>),
+    ) -> Result<()> {
+        let tree = Tree::Version(template.clone(), version.clone());
+        let gone = || refused(ErrorKind::Gone, "look at", &format!("{tree:?}"), "there is no such tree");
+        let top = crate::sys::file::open_dir(&self.path(&tree).ok_or_else(gone)?)?;
+        look(std::os::fd::AsFd::as_fd(&top));
         Ok(())
     }
 

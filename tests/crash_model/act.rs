@@ -8,7 +8,7 @@ use std::time::Duration;
 use zchroot::import::{self, Source};
 use zchroot::session::record::{NewRecord, Setup};
 use zchroot::session::{Begun, Kind, Owner, Request, Wish};
-use zchroot::source::{SourceRequest, Version};
+use zchroot::source::{Rollback, SourceRequest, Version};
 use zchroot::space::Gc;
 use zchroot::store::{MountOptions, Published, SessionId, Silent, TemplateName, Tree, VersionId, pointer};
 use zchroot::sys::enter::Ended;
@@ -108,6 +108,14 @@ impl Handles<'_> {
         self.sources.commit(begun, &self.profile(), message).map_err(told)
     }
 
+    fn rollback(&self, of: &str, id: &str, to: usize) -> Result<(), Trouble> {
+        let versions = Version::all(self.layout, &template(of)).map_err(told)?;
+        let to = versions.iter().find(|version| version.generation == to as u64).unwrap();
+        let (to, message) = (to.id.clone(), to.message.clone());
+        let request = Rollback { new: new_record(of, id, Kind::Source), to, message };
+        self.sources.rollback(request, &mut Silent).map(drop).map_err(told)
+    }
+
     fn run(&self, of: &str, id: &str) -> Result<(), Trouble> {
         let begun = self.begin(of, id, Kind::Ephemeral)?;
         let ran = self.exec(id);
@@ -171,6 +179,7 @@ pub(crate) fn act(world: &World, op: &Op) -> Result<(), Trouble> {
         }
         Op::Commit(id) => it.commit(id).map(drop),
         Op::Abort(id) => it.lock(id).and_then(|begun| it.sources.abort(begun).map_err(told)),
+        Op::Rollback(of, id, to) => it.rollback(of, id, to),
         Op::Settle(name) => it.sources.settle(&template(name), KEEP).map(drop).map_err(told),
         Op::Gc => it.gc(KEEP).map(drop),
         Op::Recover => it.recover().map(drop),

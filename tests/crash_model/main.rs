@@ -81,6 +81,9 @@ const OVERTAKEN: &[Step] = &[
     Step::History(&[10, 11, 12]),
     Step::Do(Settle("sid")),
 ];
+/// After a rollback the template's heads are a tree, not a chain.
+const ROLLED_BACK: &[Step] =
+    &[Step::Do(Rollback("sid", "work", 1)), Step::History(&[10, 11]), Step::Do(End("old"))];
 
 enumerated! {
     init: Scenario { bare: true, before: NOTHING, op: Init, least: (3, 7), failure_is_old: false };
@@ -92,6 +95,8 @@ enumerated! {
     end_with_a_process_in_it: Scenario { bare: false, before: OCCUPIED, op: End("work"), least: (11, 11), failure_is_old: false };
     source_begin: Scenario { bare: false, before: NOTHING, op: SourceBegin("sid", "work"), least: (15, 15), failure_is_old: true };
     commit: Scenario { bare: false, before: DRAFT, op: Commit("work"), least: (20, 20), failure_is_old: true };
+    rollback: Scenario { bare: false, before: NOTHING, op: Rollback("sid", "work", 1), least: (15, 20), failure_is_old: true };
+    gc_after_a_rollback: Scenario { bare: false, before: ROLLED_BACK, op: Gc, least: (5, 5), failure_is_old: false };
     abort: Scenario { bare: false, before: DRAFT, op: Abort("work"), least: (10, 10), failure_is_old: false };
     settle: Scenario { bare: false, before: SUPERSEDED, op: Settle("sid"), least: (3, 3), failure_is_old: false };
     gc: Scenario { bare: false, before: SUPERSEDED, op: Gc, least: (3, 3), failure_is_old: false };

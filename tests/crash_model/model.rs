@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::act::KEEP;
+
 /// What users see of an installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Model {
@@ -39,6 +41,8 @@ pub(crate) enum Op {
     Write(&'static str, u32),
     Commit(&'static str),
     Abort(&'static str),
+    /// Commits the tree of an older generation, in a session of this name.
+    Rollback(&'static str, &'static str, usize),
     Settle(&'static str),
     Gc,
     Recover,
@@ -78,6 +82,12 @@ impl Model {
                 let done = new.sessions.remove(session).filter(|it| it.is_source)?;
                 let versions = new.templates.get_mut(&done.template)?;
                 (versions.len() == done.base).then(|| versions.push(done.stamp))?;
+            }
+            Op::Rollback(template, session, to) => {
+                let versions = new.templates.get_mut(template)?;
+                (to < versions.len() && !self.sessions.contains_key(session)).then_some(())?;
+                let stamp = *versions.get(to.checked_sub(1)?)?;
+                self.kept(template, KEEP).contains(&to).then(|| versions.push(stamp))?;
             }
             Op::Init | Op::Settle(_) | Op::Gc | Op::Recover => {}
         }

@@ -228,7 +228,12 @@ impl Pool {
             return Err(errno(libc::EEXIST));
         }
         effect::point("zfs destroy")?;
-        let Some(dataset) = self.datasets.remove(name) else { return Ok(()) };
+        self.remove(name);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) {
+        let Some(dataset) = self.datasets.remove(name) else { return };
         if let Some(bytes) = dataset.bytes {
             self.remove_bytes(&bytes);
         }
@@ -238,7 +243,23 @@ impl Pool {
         {
             self.forget(&origin);
         }
-        Ok(())
+    }
+
+    /// The channel program that takes a former head away with its own snapshot, if that is all it has; `EBUSY` if
+    /// something is cloned from it. Says whether it went.
+    pub(super) fn retire(&mut self, name: &str, version: &str) -> io::Result<bool> {
+        let snapshots = &self.get(name)?.snapshots;
+        if snapshots.len() != 1 || !self.has(name, version) {
+            return Ok(false);
+        }
+        let own = SnapshotName { dataset: name.to_owned(), snapshot: version.to_owned() };
+        if !self.clones(&own).is_empty() || self.mounts.values().any(|mounted| mounted == name) {
+            return Err(errno(libc::EBUSY));
+        }
+        effect::point("zfs program")?;
+        self.forget(&own);
+        self.remove(name);
+        Ok(true)
     }
 
     /// Destroys a snapshot, or marks it to go with its last clone; says whether it is gone. `EBUSY` if it is
