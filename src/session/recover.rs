@@ -130,7 +130,12 @@ impl Sessions<'_> {
     /// # Errors
     /// As [`Sessions::restore`].
     pub fn mend(&self, record: &Record, profile: &template::Profile) -> Result<(), Error> {
-        if self.is_mounted(record)? { self.set_up(record, profile) } else { self.restore(record, profile) }
+        if !self.is_mounted(record)? {
+            return self.restore(record, profile);
+        }
+        self.set_up(record, profile)?;
+        // It was marked as one whose mounts go: else nobody could enter or commit it before the next recover.
+        self.mark(record, State::Ready)
     }
 
     /// Lets every pointer say what the store knows to be current.

@@ -135,6 +135,12 @@ impl Log {
         state.0.finals.insert(template.to_owned(), versions);
     }
 
+    /// How many commits were reported as done.
+    pub(crate) fn commits(&self) -> usize {
+        let state = self.state.lock().unwrap();
+        state.0.events.iter().filter(|event| event.token.is_some() && event.result == Outcome::Ok).count()
+    }
+
     pub(crate) fn history(&self) -> History {
         self.state.lock().unwrap().0.clone()
     }
