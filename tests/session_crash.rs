@@ -99,7 +99,7 @@ fn crash(what: &str, case: &Case<'_>) {
         (case.after)(&host);
         assert!(host.left_over().is_empty(), "{what} killed at {point:?} leaves {:#?}", host.left_over());
     }
-    println!("{what}: killed at {killed} of {} sampled points, {} in all", sampled.len(), all.len());
+    println!("crash-count: {what} points={} sampled={} killed={killed}", all.len(), sampled.len());
     assert!(killed * 2 > sampled.len(), "most points were not reached");
 }
 
@@ -114,7 +114,7 @@ fn clear_up(host: &Installation, point: &Point) {
 }
 
 #[test]
-fn dir_create_killed_anywhere_leaves_a_whole_template_or_none() {
+fn dir_crash_create_killed_anywhere_leaves_a_whole_template_or_none() {
     let create = |turn: usize| {
         let name = format!("new-{turn}");
         words(&["-q", "create", &name, "--from", SOURCE])
@@ -158,19 +158,19 @@ fn end_what_stands(host: &Installation) {
 }
 
 #[test]
-fn dir_run_killed_anywhere_leaves_nothing() {
+fn dir_crash_run_killed_anywhere_leaves_nothing() {
     let run = |_| words(&["run", "demo", "-d", "/", "--", "true"]);
     crash("run", &Case { words: &run, before: &nothing, after: &template_is_whole });
 }
 
 #[test]
-fn dir_begin_killed_anywhere_leaves_nothing_or_a_session() {
+fn dir_crash_begin_killed_anywhere_leaves_nothing_or_a_session() {
     let begin = |_| words(&["begin", "demo", "-n", "work"]);
     crash("begin", &Case { words: &begin, before: &nothing, after: &end_what_stands });
 }
 
 #[test]
-fn dir_end_killed_anywhere_is_ended_by_recover() {
+fn dir_crash_end_killed_anywhere_is_ended_by_recover() {
     let begin = |host: &Installation| {
         host.zchroot(["begin", "demo", "-n", "work"]).ok();
         host.zchroot(["exec", "work", "-d", "/", "--", "sh", "-c", "echo mine > /srv/mine"]).ok();
@@ -190,7 +190,7 @@ fn abort_what_stands(host: &Installation) {
 }
 
 #[test]
-fn dir_update_killed_anywhere_leaves_the_old_or_the_new_version() {
+fn dir_crash_update_killed_anywhere_leaves_the_old_or_the_new_version() {
     let update = |turn: usize| {
         let generation = (turn + 2).to_string();
         words(&["-q", "update", "demo", "--", "sh", "-c", STAMP, "stamp", &generation])
@@ -199,7 +199,7 @@ fn dir_update_killed_anywhere_leaves_the_old_or_the_new_version() {
 }
 
 #[test]
-fn dir_source_commit_killed_anywhere_leaves_the_old_or_the_new_version() {
+fn dir_crash_source_commit_killed_anywhere_leaves_the_old_or_the_new_version() {
     let generation = std::cell::Cell::new(1);
     let begin = |host: &Installation| {
         generation.set(generation.get() + 1);
@@ -221,11 +221,11 @@ fn dir_source_commit_killed_anywhere_leaves_the_old_or_the_new_version() {
         template_is_whole(host);
     };
     let commit = |_| words(&["-q", "source", "commit", "work"]);
-    crash("source commit", &Case { words: &commit, before: &begin, after: &old_or_new });
+    crash("commit", &Case { words: &commit, before: &begin, after: &old_or_new });
 }
 
 #[test]
-fn dir_recover_killed_anywhere_can_be_repeated() {
+fn dir_crash_recover_killed_anywhere_can_be_repeated() {
     let lost = |host: &Installation| {
         host.zchroot(["begin", "demo", "-n", "work"]).ok();
         host.zchroot(["exec", "work", "-d", "/", "--", "sh", "-c", "echo mine > /srv/mine"]).ok();

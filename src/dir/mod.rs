@@ -126,6 +126,10 @@ impl Store for DirStore {
         pointer::read(&self.layout, template)
     }
 
+    fn current_is_pointer(&self) -> bool {
+        true
+    }
+
     fn draft_new(&self, template: &TemplateName, draft: &VersionId) -> Result<()> {
         draft::make(self, template, draft, |_| Ok(()))
     }

@@ -122,14 +122,12 @@ impl Sessions<'_> {
         match pointed {
             Some(version) if Some(&version) != gone => Ok(version),
             _ => {
-                let truth =
-                    self.store().current(template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
-                match pointer::follow(self.layout(), self.store(), template) {
-                    // Somebody else mends it.
-                    Err(error) if error.kind() == ErrorKind::Busy => {}
-                    mended => mended?,
-                }
-                Ok(truth)
+                let truth = match pointer::follow(self.layout(), self.store(), template, Duration::ZERO) {
+                    // Somebody is about to mend it: what is true is enough for us.
+                    Err(error) if error.kind() == ErrorKind::Busy => self.store().current(template)?,
+                    followed => followed?,
+                };
+                truth.ok_or_else(|| Error::NoVersion(template.clone()))
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::record::{self, Kind, Record, State};
-use super::{Begun, Error, Sessions};
+use super::{Begun, Error, PATIENCE, Sessions};
 use crate::store::{Layout, SessionId, pointer};
 use crate::sys::file;
 use crate::template;
@@ -141,7 +141,7 @@ impl Sessions<'_> {
     /// Lets every pointer say what the store knows to be current.
     fn mend_pointers(&self) -> Result<(), Error> {
         for template in self.store().templates()? {
-            pointer::follow(self.layout(), self.store(), &template)?;
+            pointer::follow(self.layout(), self.store(), &template, PATIENCE)?;
         }
         Ok(())
     }

@@ -13,6 +13,8 @@ use crate::template::Profile;
 
 /// How long settling waits for a commit that is under way.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a commit waits for another one that is moving the pointer, which takes milliseconds.
+const POINTER_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Sources<'_> {
     /// Makes the draft of a source session the current version of its template, all at once.
@@ -40,10 +42,10 @@ impl Sources<'_> {
         match self.publish(&begun.record, &draft, message) {
             Ok(version) => {
                 let template = begun.record.template.clone();
-                let shown =
-                    pointer::follow(self.layout(), self.store(), &template).map_err(session::Error::from);
+                let shown = pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)
+                    .map_err(session::Error::from);
                 // It is committed: whatever fails from here on must not look as if it were not.
-                if let Err(trouble) = shown.and_then(|()| self.sessions.forget(begun)) {
+                if let Err(trouble) = shown.and_then(|_| self.sessions.forget(begun)) {
                     let trouble = crate::sys::chain(&trouble);
                     tracing::error!(%template, version = %version.id, %trouble, "committed, but not finished; `zchroot recover` finishes it");
                 }
@@ -71,7 +73,7 @@ impl Sources<'_> {
     /// Lets the pointer say what is current, and a session go whose draft has become a version.
     fn finish(&self, begun: Begun) -> Result<(), Error> {
         let template = begun.record.template.clone();
-        pointer::follow(self.layout(), self.store(), &template)?;
+        pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)?;
         Ok(self.sessions.dispose(begun)?)
     }
 

@@ -116,7 +116,7 @@ impl Layout {
         self.locks().join(format!("template-{template}"))
     }
 
-    /// Held while the pointer of a template is made to follow the store.
+    /// Held while the pointer of a template follows what its store says.
     #[must_use]
     pub fn pointer_lock(&self, template: &TemplateName) -> PathBuf {
         self.locks().join(format!("pointer-{template}"))

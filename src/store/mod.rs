@@ -222,6 +222,12 @@ pub trait Store: fmt::Debug {
     /// The store cannot be read.
     fn current(&self, template: &TemplateName) -> Result<Option<VersionId>>;
 
+    /// Whether [`Store::current`] *is* the pointer, which then moves inside [`Store::publish`] and nowhere else.
+    /// Otherwise the pointer follows, by [`pointer::follow`].
+    fn current_is_pointer(&self) -> bool {
+        false
+    }
+
     /// Makes an empty draft, and the template's container if it is the first.
     ///
     /// # Errors

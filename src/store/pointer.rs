@@ -4,8 +4,8 @@
 //! a reader sees the old target or the new one. On the `dir` store it *is* the truth; on ZFS the truth is a
 //! property of the pool and the pointer follows it.
 //!
-//! Whoever lets it follow the store does so by [`follow`], one at a time: a commit that was held up between its
-//! look and its write would put the pointer back behind a later one.
+//! Following is done under a lock, inside of which the truth is read: of two who commit one after the other the
+//! first may come to its pointer last, and must not turn it back.
 //!
 //! Crash rule: before the rename nothing changed; after it the new version is what everybody reads. The fsync
 //! of the directory is repeated by a repeated [`write()`], also when there is nothing left to change.
@@ -14,12 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Error, ErrorKind, Kind, Layout, Outcome, Result, Store, TemplateName, VersionId};
+use super::{Error, ErrorKind, Layout, Outcome, Result, Store, TemplateName, VersionId};
 use crate::sys::file;
 use crate::sys::lock::Lock;
-
-/// How long one waits for another that lets the pointer of the same template follow.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const FOLDER: &str = "versions/";
 const SUFFIX: &str = ".toml";
@@ -37,6 +34,38 @@ pub fn read(layout: &Layout, template: &TemplateName) -> Result<Option<VersionId
             Error::new(ErrorKind::Other, "read pointer", path.display().to_string(), why)
         }),
     }
+}
+
+/// Lets the pointer say, durably, what the store says is current, and gives that.
+///
+/// # Errors
+/// [`ErrorKind::Busy`] if another process moves the pointer for longer than `patience`; the store cannot be read;
+/// or as [`write()`].
+pub fn follow(
+    layout: &Layout,
+    store: &dyn Store,
+    template: &TemplateName,
+    patience: Duration,
+) -> Result<Option<VersionId>> {
+    if store.current_is_pointer() {
+        // Written here, it could undo a commit that came between the reading and the writing.
+        let current = store.current(template)?;
+        if current.is_some() {
+            file::sync_parent(&layout.pointer(template))?;
+        }
+        return Ok(current);
+    }
+    file::make_dirs(&layout.locks(), 0o700)?;
+    let path = layout.pointer_lock(template);
+    let _lock = Lock::take(&path, patience)?.ok_or_else(|| {
+        let why = format!("somebody else kept it for {} s", patience.as_secs());
+        Error::new(ErrorKind::Busy, "lock", path.display().to_string(), why)
+    })?;
+    let current = store.current(template)?;
+    if let Some(current) = &current {
+        write(layout, template, current)?;
+    }
+    Ok(current)
 }
 
 /// Makes the pointer name `version`, at once and durably; a malformed pointer is replaced.
@@ -57,33 +86,6 @@ pub fn write(layout: &Layout, template: &TemplateName, version: &VersionId) -> R
     Ok(Outcome::Changed)
 }
 
-/// Lets the pointer say what the store knows to be current, durably; where there is no version, there is nothing
-/// to say. On the `dir` store the pointer is the truth, and only its own commit moves it.
-///
-/// # Errors
-/// The store cannot be read, the pointer cannot be written, or somebody else kept it locked
-/// ([`ErrorKind::Busy`]).
-pub fn follow(layout: &Layout, store: &dyn Store, template: &TemplateName) -> Result<()> {
-    let path = layout.pointer(template);
-    if store.kind() == Kind::Dir {
-        // Whoever wrote it may have crashed before the fsync.
-        return if file::read_link_if_there(&path)?.is_some() {
-            Ok(file::sync_parent(&path)?)
-        } else {
-            Ok(())
-        };
-    }
-    file::make_dirs(&layout.locks(), 0o700)?;
-    let why = "somebody else kept it for 10 s";
-    let _lock = Lock::take(&layout.pointer_lock(template), PATIENCE)?
-        .ok_or_else(|| Error::new(ErrorKind::Busy, "lock", path.display().to_string(), why))?;
-    // Under the lock: what was true before it may be old by now.
-    match store.current(template)? {
-        Some(current) => write(layout, template, &current).map(|_| ()),
-        None => Ok(()),
-    }
-}
-
 fn parse(target: &Path) -> Option<VersionId> {
     let text = std::str::from_utf8(target.as_os_str().as_bytes()).ok()?;
     text.strip_prefix(FOLDER)?.strip_suffix(SUFFIX)?.parse().ok()
@@ -92,9 +94,11 @@ fn parse(target: &Path) -> Option<VersionId> {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests set files up by hand")]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
+    use crate::store::Published;
+    use crate::store::fake::FakeStore;
     use crate::sys::effect::{self, Mode, Plan};
 
     fn place() -> (tempfile::TempDir, Layout, TemplateName) {
@@ -118,6 +122,46 @@ mod tests {
         assert_eq!(read(&layout, &sid).unwrap(), Some(id("v2")));
         let target = std::fs::read_link(layout.pointer(&sid)).unwrap();
         assert_eq!(target, Path::new("versions/v2.toml"), "relative, so that the state can be moved");
+    }
+
+    #[test]
+    fn who_comes_late_to_the_pointer_does_not_turn_it_back() {
+        let (root, layout, sid) = place();
+        let store = FakeStore::new(&root.path().join("pool"));
+        std::fs::create_dir(root.path().join("pool")).unwrap();
+        store.init().unwrap();
+        let commit = |new: &str, base: Option<&VersionId>| {
+            store.draft_new(&sid, &id(new)).unwrap();
+            assert_eq!(store.publish(&sid, &id(new), base).unwrap(), Published::Committed);
+        };
+        let follow = || follow(&layout, &store, &sid, Duration::ZERO).unwrap();
+        commit("v1", None);
+        commit("v2", Some(&id("v1")));
+        assert_eq!(follow(), Some(id("v2")), "the second committer, who was faster");
+        assert_eq!(follow(), Some(id("v2")), "the first one");
+        assert_eq!(read(&layout, &sid).unwrap(), Some(id("v2")));
+    }
+
+    #[test]
+    fn a_pointer_that_another_moves_is_waited_for_and_then_left_alone() {
+        let (root, layout, sid) = place();
+        let store = FakeStore::new(root.path());
+        std::fs::create_dir_all(layout.locks()).unwrap();
+        let _other = Lock::take(&layout.pointer_lock(&sid), Duration::ZERO).unwrap().unwrap();
+        let error = follow(&layout, &store, &sid, Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Busy);
+        assert!(error.to_string().contains("pointer-sid"), "{error}");
+    }
+
+    #[test]
+    fn where_the_pointer_is_the_truth_following_moves_nothing() {
+        let (_root, layout, sid) = place();
+        let store = crate::dir::DirStore::open(&layout);
+        assert_eq!(follow(&layout, &store, &sid, Duration::ZERO).unwrap(), None);
+        write(&layout, &sid, &id("v1")).unwrap();
+        let before = std::fs::symlink_metadata(layout.pointer(&sid)).unwrap().ino();
+        assert_eq!(follow(&layout, &store, &sid, Duration::ZERO).unwrap(), Some(id("v1")));
+        assert_eq!(std::fs::symlink_metadata(layout.pointer(&sid)).unwrap().ino(), before);
     }
 
     #[test]

@@ -112,6 +112,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(path: &Path) -> Self {
+        println!("the history of this run: {}", path.display());
         let file = File::create(path).unwrap();
         Self { path: path.to_owned(), state: Mutex::new((History::default(), file)) }
     }

@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
 use crate::completions;
+use crate::debian::libzfs;
 
 const SETUID_ROOT: u32 = 0o4755;
 const PLAIN: u32 = 0o644;
@@ -77,16 +78,18 @@ fn target_dir(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
 }
 
-/// The release binary, stripped by the linker.
+/// The release binary, stripped by the linker, with libzfs_core in it.
 fn build(root: &Path, target: &Path, no_zfs: bool) -> Result<PathBuf> {
+    let strip = "profile.release.strip = \"symbols\"";
+    let words = ["--release", "--locked", "--package", "zchroot", "--bin", "zchroot", "--config", strip];
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--release", "--locked", "--package", "zchroot", "--bin", "zchroot"]);
-    cargo.args(["--config", "profile.release.strip = \"symbols\"", "--target-dir"]).arg(target);
     if no_zfs {
-        cargo.arg("--no-default-features");
+        cargo.arg("build").args(words).arg("--no-default-features");
+    } else {
+        cargo.args(libzfs::program_of(&words)).envs(libzfs::provide_static()?);
     }
-    let status = cargo.current_dir(root).status().context("run cargo build")?;
-    ensure!(status.success(), "cargo build ended with {status}");
+    let status = cargo.env("CARGO_TARGET_DIR", target).current_dir(root).status().context("run cargo")?;
+    ensure!(status.success(), "cargo ended with {status}");
     Ok(target.join("release/zchroot"))
 }
 
@@ -186,9 +189,8 @@ fn install_text(version: &str) -> String {
          \x20   sudo systemctl daemon-reload\n\
          \x20   sudo systemctl enable zchroot-recover.service       # at boot\n\
          \x20   sudo systemctl enable --now zchroot-gc.timer        # daily\n\n\
-         It needs a Linux kernel of 5.14 or later; mmdebstrap for `create --from bootstrap:SUITE`; for the\n\
-         store on ZFS libzfs_core.so.3 and libnvpair.so.3 (Debian: libzfs6linux or libzfs4linux, libnvpair3linux) and the\n\
-         zfs module. The build with -nozfs in its name needs none of these libraries.\n\n\
+         It needs a Linux kernel of 5.14 or later; mmdebstrap for `create --from bootstrap:SUITE`; for the store\n\
+         on ZFS the zfs module, 2.1 or later, and zpool(8) and zfs(8) for your own work. libzfs_core is in the program.\n\n\
          Examples of the configuration are in /usr/share/doc/zchroot/examples. To remove it, end all sessions\n\
          (`zchroot end --all`, as root), then remove what `tar -tf {tarball}` lists.\n"
     )

@@ -27,12 +27,7 @@ const TARGETS: [Target; 2] = [
 pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
     debian::ensure_packages(&["schroot", "hyperfine"])?;
     warn_of_slow_names();
-    let environment = libzfs::provide()?;
-    // Where the library is not installed, a program that links it would start only with an environment that slows what it
-    // is compared with.
-    let installed = environment.is_empty() && std::env::var_os("LD_LIBRARY_PATH").is_none();
-    let features: &[&str] = if installed { &[] } else { &["--no-default-features"] };
-    build(&[&["--bin", "zchroot"], features].concat(), &[])?;
+    build(&["--bin", "zchroot"])?;
     let work = work_dir()?;
     let _lock = program::lock(&work.join("lock"), "bench")?;
     let program = work.join("zchroot");
@@ -58,16 +53,15 @@ pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
     if !status.success() {
         bail!("measuring: {status} (see {})", results.display());
     }
-    let with = if installed { "" } else { ", built without the store on ZFS" };
     Ok(Lane {
         name: "dir",
-        about: about(rounds * runs, with)?,
+        about: about(rounds * runs)?,
         targets: &TARGETS,
         samples: Samples::read(&results)?,
     })
 }
 
-fn about(runs: u32, with: &str) -> Result<String> {
+fn about(runs: u32) -> Result<String> {
     let uname = program::output(Command::new("uname").arg("-rm"))?;
     let cpus = std::thread::available_parallelism()?;
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -79,7 +73,7 @@ fn about(runs: u32, with: &str) -> Result<String> {
     Ok(format!(
         "## The store `dir`, on a host\n\n{}, Linux {}, {cpus} CPUs, load {load} over the run, {}, \
          schroot {schroot}, {}. {runs} runs of each case.\n\n\
-         zchroot (release build{with}) begins overlay sessions of its store `dir`; schroot has the same Debian tree as type \
+         zchroot (release build) begins overlay sessions of its store `dir`; schroot has the same Debian tree as type \
          directory, alone and with union-type overlay. Both run as root, with profiles of the same names, on one file system.\n",
         date.trim(),
         uname.trim(),

@@ -105,13 +105,14 @@ fn script(variables: &[(&str, &str)], stage: &str) -> Result<String> {
     Ok(format!("{script}{LIBRARY}\n{CASES}\n{stage}\nmeasure\n"))
 }
 
-/// Builds with the profile of a release; what it made lies in the target directory.
-fn build(what: &[&str], environment: &[(&'static str, std::ffi::OsString)]) -> Result<()> {
+/// Builds one target as a release has it; what it made lies in the target directory.
+fn build(what: &[&str]) -> Result<()> {
     step(format!("building {} (release)", what.join(" ")));
     let target = libzfs::target_dir();
+    let words = [&["--quiet", "--release", "--package", "zchroot"], what].concat();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--release", "--package", "zchroot"]).args(what);
-    cargo.current_dir(libzfs::workspace()).env("CARGO_TARGET_DIR", &target).envs(environment.iter().cloned());
+    cargo.args(libzfs::program_of(&words)).envs(libzfs::provide_static()?);
+    cargo.current_dir(libzfs::workspace()).env("CARGO_TARGET_DIR", &target);
     program::logged(&mut cargo, &work_dir()?.join("build.log"))
 }
 

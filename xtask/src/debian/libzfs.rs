@@ -8,13 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::archive::{self, Archive};
 use super::sources;
 use crate::program::{self, step};
 
 const DEV: &str = "libzfslinux-dev";
+/// What a program with libzfs_core in it is linked with. Nothing of libzfs is used; a crate asks for it all the same.
+const ARCHIVES: [&str; 4] = ["libzfs_core", "libnvpair", "libzfs", "libtirpc"];
 
 /// The environment that a cargo invocation needs to find libzfs_core; empty when the host has it.
 ///
@@ -51,8 +53,62 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
-fn unpack(dir: &Path, root: &Path) -> Result<()> {
-    step("libzfs_core is not on this host: unpacking Debian's packages below the target directory");
+/// As [`provide`], for a program that has the library in itself: a setuid program that starts with libc alone starts
+/// sooner and trusts less. To be used with [`program_of`].
+///
+/// # Errors
+/// When the host's release or mirror has no such packages.
+pub fn provide_static() -> Result<Vec<(&'static str, OsString)>> {
+    let dir = target_dir().join("libzfs");
+    let archives = dir.join("static");
+    if !archives.is_dir() {
+        fs::create_dir_all(&dir)?;
+        let _lock = program::lock(&dir.join("lock"), "libzfs")?;
+        if !archives.is_dir() {
+            collect_archives(&dir, &archives).context("provide libzfs_core.a from Debian's packages")?;
+        }
+    }
+    Ok(vec![("LIBZFS_CORE_LIBDIR", archives.into())])
+}
+
+/// The words after `cargo` that build one target with the library in it.
+pub fn program_of<'a>(build: &[&'a str]) -> Vec<&'a str> {
+    // libnvpair writes XDR, which glibc has given up; no crate knows that.
+    [&["rustc"], build, &["--", "-C", "link-arg=-ltirpc"]].concat()
+}
+
+/// Takes the archives alone: beside a shared library the linker would take that.
+fn collect_archives(dir: &Path, archives: &Path) -> Result<()> {
+    step("unpacking libzfs_core's archives from Debian's packages below the target directory");
+    let (source, suite) = open(dir)?;
+    let (tree, new) = (dir.join("static.tree"), dir.join("static.new"));
+    for left in [&tree, &new] {
+        if left.exists() {
+            fs::remove_dir_all(left)?;
+        }
+    }
+    for package in [DEV, "libtirpc-dev"] {
+        let version = source.newest(package, &suite)?;
+        archive::unpack(&source.download(package, &version, &dir.join("debs"))?, &tree)?;
+    }
+    fs::create_dir_all(&new)?;
+    for library in pkg_config_dirs(&tree)?.iter().filter_map(|dir| dir.parent()) {
+        for name in ARCHIVES.map(|name| format!("{name}.a")) {
+            let file = library.join(&name);
+            if file.is_file() {
+                fs::copy(&file, new.join(&name)).with_context(|| format!("copy {}", file.display()))?;
+            }
+        }
+    }
+    if let Some(name) = ARCHIVES.iter().find(|name| !new.join(format!("{name}.a")).is_file()) {
+        bail!("no package brought {name}.a");
+    }
+    fs::remove_dir_all(&tree)?;
+    Ok(fs::rename(&new, archives)?)
+}
+
+/// Opens the host's own release, the components with libzfs among them.
+fn open(dir: &Path) -> Result<(Archive, String)> {
     let mut source = sources::host_release().context("no apt source of this host serves its own release")?;
     for component in ["main", "contrib"] {
         if !source.components.iter().any(|have| have == component) && !source.uri.contains("ubuntu") {
@@ -60,7 +116,12 @@ fn unpack(dir: &Path, root: &Path) -> Result<()> {
         }
     }
     let suite = source.suite.clone();
-    let archive = Archive::open(&dir.join("apt"), &[source])?;
+    Ok((Archive::open(&dir.join("apt"), &[source])?, suite))
+}
+
+fn unpack(dir: &Path, root: &Path) -> Result<()> {
+    step("libzfs_core is not on this host: unpacking Debian's packages below the target directory");
+    let (archive, suite) = open(dir)?;
     let new = dir.join("root.new");
     if new.exists() {
         fs::remove_dir_all(&new)?;

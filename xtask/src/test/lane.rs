@@ -3,9 +3,13 @@
 use anyhow::Result;
 use clap::ValueEnum;
 
+use super::checks;
+use super::effort::Effort;
+use super::nextest::{self, Tests};
+use super::select::Kind;
 use super::tally::Tally;
-use super::{checks, nextest};
 use crate::demo;
+use crate::program;
 use crate::vm::Machine;
 
 /// One part of the gate. The order here is the order of the run: what is quick and fails often comes first.
@@ -19,7 +23,7 @@ pub enum Lane {
     Deny,
     /// The generated parts of the manual pages
     Man,
-    /// All tests that need no ZFS, on this host as root
+    /// The tests that need no ZFS, on this host as root
     Host,
     /// The demonstration on this host
     Demo,
@@ -27,6 +31,10 @@ pub enum Lane {
     Zfs,
     /// The demonstration on a pool, in the uml machine
     DemoZfs,
+    /// Crashes at every step, of the program and of the machine, on both stores
+    Crash,
+    /// Histories of many clients beside commits, checked, on both stores
+    History,
     /// The contract of the store on the stock kernel, in the qemu machine
     Qemu,
     /// The demonstration on the stock kernel, in the qemu machine
@@ -51,6 +59,8 @@ impl Lane {
             Self::Demo => "demo",
             Self::Zfs => "zfs",
             Self::DemoZfs => "demo-zfs",
+            Self::Crash => "crash",
+            Self::History => "history",
             Self::Qemu => "qemu",
             Self::DemoQemu => "demo-qemu",
         }
@@ -67,37 +77,86 @@ impl Lane {
             Self::Demo => "cargo xtask demo, the store in directories",
             Self::Zfs => "the tests that need ZFS, in the uml machine",
             Self::DemoZfs => "cargo xtask demo --zfs, in the uml machine",
+            Self::Crash => "crashes at every step, on this host and in the uml machine",
+            Self::History => "histories of many clients, on this host and in the uml machine",
             Self::Qemu => "the store's contract on the stock kernel, in the qemu machine",
             Self::DemoQemu => "cargo xtask demo --zfs, in the qemu machine",
         }
     }
 
+    /// The lanes that a word of a test's name chooses from.
+    pub fn tests() -> [Self; 4] {
+        [Self::Host, Self::Zfs, Self::Crash, Self::History]
+    }
+
     /// Whether a filter of test names makes sense.
     pub fn has_tests(self) -> bool {
-        matches!(self, Self::Host | Self::Zfs | Self::Qemu)
+        Self::tests().contains(&self) || self == Self::Qemu
     }
 
     /// Runs it.
     ///
     /// # Errors
     /// When it could not be run to its end.
-    pub fn run(self, filter: Option<&str>) -> Result<Tally> {
+    pub fn run(self, filter: Option<&str>, effort: Effort) -> Result<Tally> {
+        let tests = |kind| Tests { kind, filter, effort };
         match self {
             Self::Fmt => checks::fmt(),
             Self::Clippy => checks::clippy(),
             Self::Deny => checks::deny(),
             Self::Man => checks::man(),
-            Self::Host => nextest::host(filter),
+            Self::Host => nextest::host(tests(Kind::Plain)),
             Self::Demo => told(self, demo::on_host),
-            Self::Zfs => nextest::machine(Machine::Uml, filter),
+            Self::Zfs => nextest::machine(Machine::Uml, tests(Kind::Plain)),
             Self::DemoZfs => told(self, || demo::on_zfs(Machine::Uml)),
-            Self::Qemu => nextest::machine(Machine::Qemu, Some(filter.unwrap_or("binary:store_contract"))),
+            Self::Crash => Ok(self.parts(&[
+                &|| nextest::host(tests(Kind::Crash)),
+                &|| nextest::machine(Machine::Uml, tests(Kind::Crash)),
+                // What is driven from outside the machines goes here, if no filter chooses tests by name.
+            ])),
+            Self::History => Ok(self.parts(&[&|| nextest::host(tests(Kind::History)), &|| {
+                nextest::machine(Machine::Uml, tests(Kind::History))
+            }])),
+            Self::Qemu => {
+                let filter = Some(filter.unwrap_or("binary:store_contract"));
+                nextest::machine(Machine::Qemu, Tests { filter, ..tests(Kind::Plain) })
+            }
             Self::DemoQemu => told(self, || demo::on_zfs(Machine::Qemu)),
         }
+    }
+
+    /// One part after the other; one that could not be run is a failure and does not stop the others.
+    fn parts(self, parts: &[&dyn Fn() -> Result<Tally>]) -> Tally {
+        let mut tally = Tally::default();
+        for part in parts.iter().take_while(|_| program::check_interrupt().is_ok()) {
+            tally.add(part().unwrap_or_else(|error| {
+                eprintln!("xtask: {}: {error:#}", self.name());
+                Tally::failed(self.name())
+            }));
+        }
+        tally
     }
 }
 
 /// The demonstration counts as one test.
 fn told(lane: Lane, story: impl FnOnce() -> Result<u8>) -> Result<Tally> {
     Ok(Tally::one(lane.name(), story()? == 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_cannot_be_run_fails_the_lane_and_the_next_one_is_run() {
+        let good = || Ok(Tally::one("x", true));
+        let bad = || anyhow::bail!("no machine");
+        assert_eq!(Lane::Crash.parts(&[&bad, &good]).line(), "1 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn the_whole_gate_has_crashes_and_histories_but_not_the_stock_kernel() {
+        let all = Lane::all();
+        assert!(all.contains(&Lane::Crash) && all.contains(&Lane::History) && !all.contains(&Lane::Qemu));
+    }
 }

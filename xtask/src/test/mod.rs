@@ -5,8 +5,11 @@
 //! named with its reason, and has to be listed in `tests/skips.toml`, else the run fails.
 
 mod checks;
+mod counts;
+pub mod effort;
 mod lane;
 mod nextest;
+pub mod select;
 mod skips;
 mod tally;
 
@@ -16,6 +19,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::program::{self, step};
+use effort::Effort;
 use lane::Lane;
 use skips::Allowed;
 use tally::Tally;
@@ -26,8 +30,10 @@ pub struct Args {
     /// Run this lane alone (can be repeated)
     #[arg(long, value_enum, value_name = "LANE")]
     lane: Vec<Lane>,
-    /// Run only tests with this text in their name; without --lane that means the lanes host and zfs
+    /// Run only tests with this text in their name; without --lane that means all lanes of tests
     filter: Option<String>,
+    #[command(flatten)]
+    effort: Effort,
 }
 
 /// Runs the lanes and gives 0 if nothing failed.
@@ -36,9 +42,11 @@ pub struct Args {
 /// When we are interrupted, or `tests/skips.toml` cannot be read. What goes wrong in a lane is a failure of that lane.
 pub fn run(args: &Args) -> Result<u8> {
     let allowed = Allowed::read()?;
+    let effort = args.effort.seeded();
+    step(format!("the seed is {}", effort.seed.unwrap_or_default()));
     let mut total = Tally::default();
     for lane in choose(args)? {
-        total.add(run_lane(lane, args.filter.as_deref())?);
+        total.add(run_lane(lane, args.filter.as_deref(), effort)?);
     }
     if args.filter.is_some() && total.is_empty() {
         bail!("no test matches {:?}", args.filter.as_deref().unwrap_or_default());
@@ -54,7 +62,7 @@ fn choose(args: &Args) -> Result<Vec<Lane>> {
     let lanes = if !args.lane.is_empty() {
         args.lane.clone()
     } else if args.filter.is_some() {
-        vec![Lane::Host, Lane::Zfs]
+        Lane::tests().to_vec()
     } else {
         Lane::all()
     };
@@ -64,15 +72,16 @@ fn choose(args: &Args) -> Result<Vec<Lane>> {
     Ok(lanes)
 }
 
-fn run_lane(lane: Lane, filter: Option<&str>) -> Result<Tally> {
+fn run_lane(lane: Lane, filter: Option<&str>, effort: Effort) -> Result<Tally> {
     step(format!("{}: {}", lane.name(), lane.what()));
     let begun = Instant::now();
-    let result = lane.run(filter);
+    let result = lane.run(filter, effort);
     program::check_interrupt()?;
     let tally = result.unwrap_or_else(|error| {
         eprintln!("xtask: {}: {error:#}", lane.name());
         Tally::failed(lane.name())
     });
+    tally.counts.print(&format!("the lane {}", lane.name()), &mut std::io::stderr().lock())?;
     step(format!("{}: {} ({:.1} s)", lane.name(), tally.line(), begun.elapsed().as_secs_f64()));
     Ok(tally)
 }
@@ -82,12 +91,12 @@ mod tests {
     use super::*;
 
     fn args(lane: &[Lane], filter: Option<&str>) -> Args {
-        Args { lane: lane.to_vec(), filter: filter.map(str::to_owned) }
+        Args { lane: lane.to_vec(), filter: filter.map(str::to_owned), effort: Effort::default() }
     }
 
     #[test]
     fn a_filter_alone_runs_the_lanes_that_have_tests() {
-        assert_eq!(choose(&args(&[], Some("x"))).unwrap(), [Lane::Host, Lane::Zfs]);
+        assert_eq!(choose(&args(&[], Some("x"))).unwrap(), Lane::tests());
         assert_eq!(choose(&args(&[], None)).unwrap(), Lane::all());
         assert_eq!(choose(&args(&[Lane::Zfs], Some("x"))).unwrap(), [Lane::Zfs]);
     }

@@ -4,52 +4,68 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::checks::{cargo, ensure_cargo_tool};
+use super::effort::Effort;
+use super::select::{self, Kind, Place};
 use super::tally::{Skip, Tally};
 use crate::debian::{self, libzfs};
 use crate::program;
 use crate::vm::{self, Machine};
 
-/// Where nextest leaves its report; its directory is not cargo's target directory, wherever that is.
-const JUNIT: &str = "target/nextest/default/junit.xml";
-/// How long the tests in a machine may take, its boot included.
-const MACHINE_LIMIT: Duration = Duration::from_secs(1800);
 /// Programs that tests on the host call.
 const PROGRAMS: [&str; 5] = ["busybox-static", "mmdebstrap", "strace", "hyperfine", "pkg-config"];
 
-/// Runs everything that needs no ZFS, as root.
+/// Which tests a run is of, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Tests<'a> {
+    pub kind: Kind,
+    pub filter: Option<&'a str>,
+    pub effort: Effort,
+}
+
+/// Runs what needs no ZFS, as root.
 ///
 /// # Errors
 /// When the tests do not build, or we can be root in no way.
-pub fn host(filter: Option<&str>) -> Result<Tally> {
+pub fn host(tests: Tests<'_>) -> Result<Tally> {
     ensure_cargo_tool("cargo-nextest")?;
     debian::ensure_packages(&PROGRAMS)?;
-    let expression = format!("not ({})", vm::test::SELECT);
-    let junit = libzfs::workspace().join(JUNIT);
+    let expression = select::expression(tests.kind, Place::Host, tests.filter)?;
+    let dir = libzfs::target_dir().join("test-host");
+    fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+    let dir = dir.canonicalize()?;
+    let (junit, config) = (dir.join("junit.xml"), dir.join("nextest.toml"));
     remove(&junit)?;
-    let mut command = nextest(&["run"], &expression)?;
-    command.args(["--no-tests", "pass", "--no-input-handler"]).args(filter);
+    let report = junit.to_str().context("the target directory's path is no UTF-8")?;
+    fs::write(&config, tests.effort.profile("host", report))?;
+    let mut command = nextest(&["run", "--profile", "host"], &expression)?;
+    command.arg("--tool-config-file").arg(format!("xtask:{}", config.display()));
+    command.args(["--no-tests", "pass", "--no-input-handler"]).envs(tests.effort.environment());
     as_root(&mut command)?;
     let status = program::shown(&mut command)?;
-    collect("host", &junit, status.code(), || ignored(&expression, filter))
+    collect("host", &junit, status.code(), || Ok(ignored_in(&list(&expression)?)))
 }
 
-/// Runs the tests that need ZFS in a machine.
+/// Runs what needs ZFS in a machine, which is not even started for nothing.
 ///
 /// # Errors
 /// When the tests do not build or the machine fails.
-pub fn machine(machine: Machine, filter: Option<&str>) -> Result<Tally> {
+pub fn machine(machine: Machine, tests: Tests<'_>) -> Result<Tally> {
     ensure_cargo_tool("cargo-nextest")?;
+    let expression = select::expression(tests.kind, Place::Machine, tests.filter)?;
+    let list = list(&expression)?;
+    if matching(&list).next().is_none() {
+        return Ok(Tally::default());
+    }
     let results = libzfs::target_dir().join("vm").join(format!("test-{}", machine.name()));
     let junit = results.join("junit.xml");
     remove(&junit)?;
-    let status = vm::test::run(machine, filter, MACHINE_LIMIT)?;
-    collect(machine.name(), &junit, Some(i32::from(status)), || ignored(&vm::test::expression(filter)?, None))
+    let status = vm::test::run(machine, &expression, tests.effort, tests.effort.machine_limit())?;
+    collect(machine.name(), &junit, Some(i32::from(status)), || Ok(ignored_in(&list)))
 }
 
 /// A nextest command for the tests of an expression.
@@ -105,25 +121,30 @@ fn collect(
     Ok(tally)
 }
 
-/// The tests of an expression that are marked as ignored: nextest says nothing of them in its report.
-fn ignored(expression: &str, filter: Option<&str>) -> Result<Vec<Skip>> {
+/// The tests of an expression, ignored ones too, as nextest lists them.
+fn list(expression: &str) -> Result<Value> {
     let mut command = nextest(&["list"], expression)?;
-    command.args(["--run-ignored", "all", "--message-format", "json", "--cargo-quiet"]).args(filter);
-    let list: Value = serde_json::from_str(&program::output(&mut command)?).context("read nextest's list")?;
-    Ok(ignored_in(&list))
+    command.args(["--run-ignored", "all", "--message-format", "json", "--cargo-quiet"]);
+    serde_json::from_str(&program::output(&mut command)?).context("read nextest's list")
 }
 
-fn ignored_in(list: &Value) -> Vec<Skip> {
+/// Those of a list that the expression chose: binary, test, what is known of it.
+fn matching(list: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     let suites = list["rust-suites"].as_object().into_iter().flatten();
-    suites
-        .flat_map(|(binary, suite)| {
-            let tests = suite["testcases"].as_object().into_iter().flatten();
-            tests
-                .filter(|(_, test)| test["ignored"] == true && test["filter-match"]["status"] == "matches")
-                .map(move |(test, _)| Skip {
-                    name: format!("{binary} {test}"),
-                    why: "marked #[ignore]".to_owned(),
-                })
+    let all = suites.flat_map(|(binary, suite)| {
+        let tests = suite["testcases"].as_object().into_iter().flatten();
+        tests.map(move |(name, test)| (binary.as_str(), name.as_str(), test))
+    });
+    all.filter(|(_, _, test)| test["filter-match"]["status"] == "matches")
+}
+
+/// The tests of a list that are marked as ignored: nextest says nothing of them in its report.
+fn ignored_in(list: &Value) -> Vec<Skip> {
+    let ignored = matching(list).filter(|(_, _, test)| test["ignored"] == true);
+    ignored
+        .map(|(binary, name, _)| Skip {
+            name: format!("{binary} {name}"),
+            why: "marked #[ignore]".to_owned(),
         })
         .collect()
 }
@@ -149,6 +170,7 @@ mod tests {
         }}}});
         let names: Vec<String> = ignored_in(&list).into_iter().map(|skip| skip.name).collect();
         assert_eq!(names, ["zchroot::x a"]);
+        assert_eq!(matching(&list).count(), 2);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
+use super::counts::Counts;
 use super::skips::Allowed;
 
 /// Something that was not run, and why.
@@ -19,6 +20,8 @@ pub struct Tally {
     pub passed: usize,
     pub failed: Vec<String>,
     pub skipped: Vec<Skip>,
+    /// What its tests counted themselves.
+    pub counts: Counts,
 }
 
 impl Tally {
@@ -51,13 +54,15 @@ impl Tally {
         while failed.len() < bad {
             failed.push("(a test without a name)".to_owned());
         }
-        Ok(Self { passed: tests.saturating_sub(failed.len()), failed, skipped: Vec::new() })
+        let passed = tests.saturating_sub(failed.len());
+        Ok(Self { passed, failed, skipped: Vec::new(), counts: counts_in(text) })
     }
 
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
+        self.counts.add(other.counts);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -92,20 +97,31 @@ impl Tally {
     }
 }
 
+/// The test cases of a report. The text of a test's output is escaped: a tag is a tag.
+fn cases(junit: &str) -> impl Iterator<Item = &str> {
+    junit.split("<testcase ").skip(1).map(|case| case.split("</testcase>").next().unwrap_or_default())
+}
+
+fn case_name(case: &str) -> Option<String> {
+    let head = case.split('>').next()?;
+    Some(format!("{} {}", attribute(head, "classname")?, attribute(head, "name")?))
+}
+
 /// The names of the test cases that have a failure or an error in them.
 fn failed_in(junit: &str) -> Vec<String> {
-    let cases = junit.split("<testcase ").skip(1);
-    cases
-        .filter(|case| {
-            let case = case.split("</testcase>").next().unwrap_or_default();
-            // The text of a test's output is escaped: a tag is a tag.
-            case.contains("<failure") || case.contains("<error")
-        })
-        .filter_map(|case| {
-            let head = case.split('>').next()?;
-            Some(format!("{} {}", attribute(head, "classname")?, attribute(head, "name")?))
-        })
-        .collect()
+    let bad = |case: &&str| case.contains("<failure") || case.contains("<error");
+    cases(junit).filter(bad).filter_map(case_name).collect()
+}
+
+/// What the tests counted, passed or failed. A counting line has nothing in it that is escaped.
+fn counts_in(junit: &str) -> Counts {
+    let mut counts = Counts::default();
+    for (name, case) in cases(junit).filter_map(|case| Some((case_name(case)?, case))) {
+        for output in ["<system-out>", "<system-err>"].iter().filter_map(|tag| case.split(tag).nth(1)) {
+            counts.read(&name, output.split('<').next().unwrap_or_default());
+        }
+    }
+    counts
 }
 
 fn attribute<'a>(tag: &'a str, key: &str) -> Option<&'a str> {
@@ -132,6 +148,18 @@ mod tests {
         let tally = Tally::of_junit(JUNIT).unwrap();
         assert_eq!(tally.line(), "2 passed, 1 failed, 0 skipped");
         assert_eq!(tally.failed, ["zchroot::sys b::c"]);
+    }
+
+    #[test]
+    fn the_counts_of_good_and_bad_tests_are_read() {
+        let text = JUNIT
+            .replace("&lt;failure", "x\ncrash-count: commit n=3\n&lt;")
+            .replace("time=\"0.1\">\n</", "time=\"0.1\"><system-out>crash-count: n=4\n</system-out></");
+        let mut out = Vec::new();
+        Tally::of_junit(&text).unwrap().counts.print("x", &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("  zchroot a                 n=4\n"), "{out}");
+        assert!(out.contains("  zchroot::sys b::c commit  n=3\n"), "{out}");
     }
 
     #[test]

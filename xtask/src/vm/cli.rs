@@ -9,6 +9,8 @@ use clap::{Args, Subcommand};
 use super::{Job, Machine, cache, shell, test};
 use crate::debian::libzfs;
 use crate::program::step;
+use crate::test::effort::Effort;
+use crate::test::select::{self, Kind, Place};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -16,7 +18,7 @@ pub enum Command {
     Build(Which),
     /// Open a shell as root in a machine, with a pool and a fresh zchroot to try
     Shell(Which),
-    /// Run the tests that need ZFS (their names begin with zfs_) in a machine
+    /// Run the tests that need ZFS (their names have zfs_ in them) in a machine
     Test {
         #[command(flatten)]
         which: Which,
@@ -25,6 +27,8 @@ pub enum Command {
         /// End a machine that takes longer (seconds)
         #[arg(long, default_value_t = 1800)]
         timeout: u64,
+        #[command(flatten)]
+        effort: Effort,
     },
     /// Run a bash script as root in a machine and exit with its status
     ///
@@ -61,8 +65,9 @@ pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Build(which) => build(which.machine),
         Command::Shell(which) => shell::run(which.machine),
-        Command::Test { which, filter, timeout } => {
-            test::run(which.machine, filter.as_deref(), Duration::from_secs(timeout))
+        Command::Test { which, filter, timeout, effort } => {
+            let expression = select::expression(Kind::All, Place::Machine, filter.as_deref())?;
+            test::run(which.machine, &expression, effort.seeded(), Duration::from_secs(timeout))
         }
         Command::Run { which, timeout, results, scratch, console, script, files } => {
             let text =

@@ -12,17 +12,16 @@ use anyhow::{Context, Result, bail};
 use super::{Job, Machine};
 use crate::debian::libzfs;
 use crate::program::{self, step};
+use crate::test::effort::Effort;
 
 /// What the guest does; the words between @ are filled in.
 const SCRIPT: &str = include_str!("../../vm/test.sh");
-/// The tests that need a pool, by the word in their name.
-pub const SELECT: &str = "test(/zfs_/)";
 
-/// Runs the tests and gives nextest's status.
+/// Runs the tests of an expression of nextest's and gives its status.
 ///
 /// # Errors
 /// When they do not build or the machine fails; a failing test is a status.
-pub fn run(machine: Machine, filter: Option<&str>, timeout: Duration) -> Result<u8> {
+pub fn run(machine: Machine, expression: &str, effort: Effort, timeout: Duration) -> Result<u8> {
     let nextest = nextest()?;
     let results = libzfs::target_dir().join("vm").join(format!("test-{}", machine.name()));
     if results.exists() {
@@ -31,7 +30,7 @@ pub fn run(machine: Machine, filter: Option<&str>, timeout: Duration) -> Result<
     fs::create_dir_all(&results)?;
     let archive = results.join("tests.tar.zst");
     build_archive(&nextest, &archive)?;
-    let mut job = Job::new(script(filter)?, &results);
+    let mut job = Job::new(script(expression, effort)?, &results);
     job.timeout = timeout;
     job.files_in = vec![(archive, "tests.tar.zst".into()), (nextest, "cargo-nextest".into())];
     carry_tree(&mut job.files_in)?;
@@ -86,7 +85,7 @@ fn carry_tree(files: &mut Vec<(PathBuf, PathBuf)>) -> Result<()> {
     Ok(())
 }
 
-fn script(filter: Option<&str>) -> Result<String> {
+fn script(expression: &str, effort: Effort) -> Result<String> {
     let quoted = |path: &Path| -> Result<String> {
         let text =
             std::path::absolute(path)?.to_str().context("the work tree's path is no UTF-8")?.to_owned();
@@ -95,24 +94,14 @@ fn script(filter: Option<&str>) -> Result<String> {
         }
         Ok(text)
     };
+    let environment = effort.environment();
+    let words: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     Ok(SCRIPT
-        .replace("@EXPRESSION@", &expression(filter)?)
+        .replace("@EXPRESSION@", expression)
+        .replace("@ENVIRONMENT@", &words.join(" "))
+        .replace("@PROFILE@", &effort.profile("vm", "/results/junit.xml"))
         .replace("@WORKSPACE@", &quoted(&libzfs::workspace())?)
         .replace("@TARGET@", &quoted(&libzfs::target_dir())?))
-}
-
-/// nextest's filter expression for a word of the user's: a part of a test's name, or `binary:` and the name of a test
-/// binary.
-pub fn expression(filter: Option<&str>) -> Result<String> {
-    let Some(word) = filter else { return Ok(SELECT.to_owned()) };
-    // The word goes into an expression inside a shell script.
-    if !word.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c)) {
-        bail!("{word:?}: a filter is a part of a test's name");
-    }
-    Ok(match word.strip_prefix("binary:") {
-        Some(binary) => format!("({SELECT}) & binary(={binary})"),
-        None => format!("({SELECT}) & test({word})"),
-    })
 }
 
 /// Says how it went and where to look.
@@ -150,10 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_cannot_leave_the_expression() {
-        assert_eq!(expression(None).unwrap(), SELECT);
-        assert!(expression(Some("commit_")).unwrap().ends_with("& test(commit_)"));
-        assert!(expression(Some("binary:store")).unwrap().ends_with("& binary(=store)"));
-        assert!(expression(Some("x) + all(")).is_err() && expression(Some("'; rm")).is_err());
+    fn what_the_tests_are_told_goes_into_the_guest() {
+        let script = script("all()", Effort { long: true, seed: Some(7) }).unwrap();
+        assert!(script.contains("export ZCHROOT_TEST_LONG=1 ZCHROOT_TEST_SEED=7\n"), "{script}");
+        assert!(script.contains("-E 'all()'") && script.contains("[profile.vm]"), "{script}");
+        assert!(!script.contains('@'), "{script}");
     }
 }

@@ -1,0 +1,79 @@
+//! Which tests belong to which lane, as filter expressions of nextest. Every test belongs to one lane, by its name.
+
+use anyhow::{Result, bail};
+
+/// The tests that need a pool.
+const ZFS: &str = "test(/zfs_/)";
+/// The histories: not what `zchroot history` is tested by, so the binary's name counts too (`concurrent_history`).
+/// nextest refuses a pattern that fits no binary at all, hence the wide one.
+const HISTORY: &str = "(binary(/_(history|crash)$/) & test(/history_/))";
+/// The crashes.
+const CRASH: &str = "(test(/crash_/) - (binary(/_(history|crash)$/) & test(/history_/)))";
+
+/// What a test does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Neither of the others
+    Plain,
+    Crash,
+    History,
+    /// Any
+    All,
+}
+
+/// Where a test runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Host,
+    Machine,
+}
+
+/// The expression for the tests of a kind in a place; of them, those that a word of the user's matches: a part of
+/// their names, or `binary:` and the name of a test binary.
+///
+/// # Errors
+/// When the word could mean more than that.
+pub fn expression(kind: Kind, place: Place, filter: Option<&str>) -> Result<String> {
+    let place = match place {
+        Place::Host => format!("not {ZFS}"),
+        Place::Machine => ZFS.to_owned(),
+    };
+    let chosen = match kind {
+        Kind::All => place,
+        Kind::Plain => format!("({place}) - {CRASH} - {HISTORY}"),
+        Kind::Crash => format!("({place}) & {CRASH}"),
+        Kind::History => format!("({place}) & {HISTORY}"),
+    };
+    let Some(word) = filter else { return Ok(chosen) };
+    // The word goes into an expression, and that into a shell script.
+    if !word.chars().all(|c| c.is_ascii_alphanumeric() || "_:-.".contains(c)) {
+        bail!("{word:?}: a filter is a part of a test's name");
+    }
+    Ok(match word.strip_prefix("binary:") {
+        Some(binary) => format!("({chosen}) & binary(={binary})"),
+        None => format!("({chosen}) & test({word})"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_cannot_leave_the_expression() {
+        let all = |filter| expression(Kind::All, Place::Machine, filter);
+        assert_eq!(all(None).unwrap(), ZFS);
+        assert!(all(Some("commit_")).unwrap().ends_with("& test(commit_)"));
+        assert!(all(Some("binary:store")).unwrap().ends_with("& binary(=store)"));
+        assert!(all(Some("x) + all(")).is_err() && all(Some("'; rm")).is_err());
+    }
+
+    #[test]
+    fn no_expression_can_end_the_quotes_that_it_stands_in() {
+        for kind in [Kind::Plain, Kind::Crash, Kind::History, Kind::All] {
+            for place in [Place::Host, Place::Machine] {
+                assert!(!expression(kind, place, Some("a_b")).unwrap().contains('\''));
+            }
+        }
+    }
+}
