@@ -50,7 +50,7 @@ fn storm(place: &Place, test: &str) {
         });
         let begun = Instant::now();
         let enough = || log.commits() >= COMMITS || begun.elapsed().as_secs() > 3 * seconds();
-        while !world.is_over() && !(begun.elapsed().as_secs() >= seconds() && enough()) {
+        while !world.is_over() && (begun.elapsed().as_secs() < seconds() || !enough()) {
             std::thread::sleep(Duration::from_millis(100));
         }
         world.over.store(true, Ordering::Relaxed);
