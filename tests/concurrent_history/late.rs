@@ -19,8 +19,8 @@ const PLACES: [(&str, &str); 2] = [
     ("/var/lib/zchroot/templates/late/current", "readlink,readlinkat,rename,renameat,renameat2"),
     ("/dev/zfs", "ioctl"),
 ];
-/// For so long it is held up: a few times what another takes.
-const DELAY: Duration = Duration::from_secs(5);
+/// For so long it is held up, and for a few times of what one usually takes: enough for another.
+const DELAY: Duration = Duration::from_secs(2);
 const LATE: usize = 0;
 const OTHER: usize = 1;
 
@@ -82,7 +82,7 @@ fn points(world: &World<'_>, places: usize) -> (Vec<Point>, Duration) {
 
 /// Holds a commit up there, lets an update go through.
 fn late(world: &World<'_>, turn: usize, point: &Point, usual: Duration) {
-    let (session, delay) = (format!("late-{turn}"), (DELAY + usual).as_micros());
+    let (session, delay) = (format!("late-{turn}"), (DELAY + usual * 4).as_micros());
     ready(world, &session);
     let words = ["source", "commit", &session, "-m", &session];
     let order = traced(
