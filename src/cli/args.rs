@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::Status;
-use crate::store::{SessionId, TemplateName, VersionId};
+use crate::source::{SpecError, VersionSpec};
+use crate::store::{NameError, SessionId, TemplateName};
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -58,6 +59,8 @@ pub enum Command {
     Info(Info),
     /// Show the versions of a template
     History(History),
+    /// Show what differs between two versions, or between a session and its base
+    Diff(Diff),
     /// Run a command, or a login shell, in a throw-away session
     Run(Run),
     /// Begin a named session and print its name
@@ -68,6 +71,12 @@ pub enum Command {
     End(End),
     /// Change a template: commit if the command succeeds, abort if not
     Update(Update),
+    /// Make an older version current again, as a new version
+    Rollback(Rollback),
+    /// Keep a version for good
+    Pin(Pin),
+    /// Let a pinned version go when nothing else keeps it
+    Unpin(Unpin),
     /// Change a template in steps
     Source(Source),
     /// Bring every session to ready or ended after a crash or a reboot
@@ -112,7 +121,7 @@ pub struct Create {
     #[arg(long, value_name = "SOURCE")]
     pub from: String,
     /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
 }
 
@@ -142,9 +151,52 @@ pub struct Info {
 
 /// `zchroot history`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Newest first. DELTA is how much more (or less) it holds than the version it was made from. KEPT says why its \
+tree is still there: current, pinned, sessions, within keep or keep-for of the template; being settled: nothing keeps \
+it, the next commit or gc drops it; gone: only this line of it is left.\n\
+Examples: zchroot history sid\n          \
+zchroot history sid --at '2026-11-20 14:00'      what was current then\n          \
+zchroot run sid --at 7 -- gcc --version          generation 7, if it is not gone"
+)]
 pub struct History {
-    /// The template
+    /// The template, by name or alias
     pub template: TemplateName,
+    /// Show only this version: a generation, a name or its beginning, a time
+    #[arg(long, value_name = "VERSION")]
+    pub at: Option<VersionSpec>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// `zchroot diff`.
+#[derive(Debug, Args)]
+#[command(after_help = "A line for each entry that differs:  + added  - removed  M changed, and in what.\n\
+Then a line for each package, if both trees have a dpkg status. Differences are no failure: the exit status is 0.\n\
+Examples: zchroot diff sid                 what the last update changed\n          \
+zchroot diff sid 3               generation 3 against the current version\n          \
+zchroot diff sid 3 5 --packages  only which packages were added, removed, upgraded\n          \
+zchroot diff my-session          what was changed in a session")]
+pub struct Diff {
+    /// A template, or a session, which is compared with the version that it was cloned from
+    #[arg(value_name = "TEMPLATE|SESSION")]
+    pub name: String,
+    /// The older version, by name or generation; the one before the newer one, if not given
+    #[arg(value_name = "A")]
+    pub from: Option<String>,
+    /// The newer version; the current one, if not given
+    #[arg(value_name = "B")]
+    pub to: Option<String>,
+    /// Only the packages; the trees are not walked
+    #[arg(long, conflicts_with = "stat")]
+    pub packages: bool,
+    /// Only the packages and how many entries differ
+    #[arg(long)]
+    pub stat: bool,
+    /// Compare every byte, also of files that are known not to have been touched
+    #[arg(long, conflicts_with = "packages")]
+    pub full: bool,
     #[command(flatten)]
     /// Machine-readable output.
     pub json: Json,
@@ -192,7 +244,10 @@ pub enum Net {
 126 if it could not be executed, 125 if zchroot failed.\n\
 Examples: zchroot run sid                                 a login shell\n          \
 zchroot run sid -u root -d / -- apt-get -s upgrade\n          \
-zchroot run sid --net none -- make check          no network but lo"
+zchroot run sid --net none -- make check          no network but lo\n          \
+zchroot run sid --at yesterday -- make check      in what was current then\n\n\
+VERSION is a generation (7), a version's name or its beginning, a time (2026-11-20, '2026-11-20 14:00', yesterday), \
+a time ago (3d, 12h), current or previous; zchroot history shows what there is."
 )]
 pub struct Run {
     /// The template, by name or alias
@@ -200,9 +255,9 @@ pub struct Run {
     /// How it is run.
     #[command(flatten)]
     pub inside: Inside,
-    /// Begin from this version, not from the current one
+    /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
-    pub at: Option<VersionId>,
+    pub at: Option<VersionSpec>,
     /// The command and its arguments; a login shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -211,16 +266,17 @@ pub struct Run {
 /// `zchroot begin`.
 #[derive(Debug, Args)]
 #[command(after_help = "Prints the session's name on stdout, nothing else.\n\
-Example:  s=$(zchroot begin sid); zchroot exec $s -- make; zchroot end $s")]
+Examples: s=$(zchroot begin sid); zchroot exec $s -- make; zchroot end $s\n          \
+zchroot begin sid -n then --at '2026-11-20 14:00'      from what was current then")]
 pub struct Begin {
     /// The template, by name or alias
     pub template: TemplateName,
     /// The session's name; one is made if not given
     #[arg(short, long, value_name = "NAME")]
     pub name: Option<SessionId>,
-    /// Begin from this version, not from the current one
+    /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
-    pub at: Option<VersionId>,
+    pub at: Option<VersionSpec>,
 }
 
 /// `zchroot exec`.
@@ -265,7 +321,7 @@ pub struct Update {
     /// The template, by name or alias
     pub template: TemplateName,
     /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
     /// Keep the session when the command fails
     #[arg(long)]
@@ -273,6 +329,102 @@ pub struct Update {
     /// The command and its arguments; a root shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// `zchroot rollback`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The new version has the tree of the older one; the history only grows, and a rollback can be rolled back.\n\
+VERSION is a generation (7), a version's name or its beginning, a time (2026-11-20, '2026-11-20 14:00', yesterday), \
+a time ago (3d, 12h) or previous.\n\
+Nobody's session changes; new ones get the older tree. Who may: [source] in zchroot-templates(5).\n\
+Examples: zchroot rollback sid -m 'gcc 15.2 miscompiles'      the version before the current one\n          \
+zchroot rollback sid 7                                generation 7"
+)]
+pub struct Rollback {
+    /// The template, by name or alias
+    pub template: TemplateName,
+    /// The version to go back to
+    #[arg(default_value = "previous", hide_default_value = true)]
+    pub version: VersionSpec,
+    /// What the history says of it; the generation that it goes back to, if not given
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
+    pub message: Option<String>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// `zchroot pin`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A pinned version is never settled, swept or collected, whatever the template's keep and keep-for say.\n\
+VERSION is TEMPLATE@VERSION, where VERSION is a generation (7), a name or its beginning, a time, current or previous; or a \
+version's name alone.\n\
+Examples: zchroot pin sid@7 -m 'release 4.2 was built with it'\n          \
+zchroot pin 20261121-094124-123-x7k2"
+)]
+pub struct Pin {
+    /// The version
+    pub version: VersionName,
+    /// What the history says of the pin
+    #[arg(short, long, value_name = "WHY", value_parser = message)]
+    pub message: Option<String>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// `zchroot unpin`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The version stays as long as the template's keep and keep-for and its sessions keep it.\n\
+Example:  zchroot unpin sid@7"
+)]
+pub struct Unpin {
+    /// The version, as for zchroot pin
+    pub version: VersionName,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// A version of a template that is named, or of the one that has it.
+#[derive(Debug, Clone)]
+pub struct VersionName {
+    /// The template, by name or alias, if it is named.
+    pub template: Option<TemplateName>,
+    /// Which of its versions.
+    pub version: VersionSpec,
+}
+
+impl std::str::FromStr for VersionName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (template, version) = match text.split_once('@') {
+            Some((template, version)) => {
+                (Some(template.parse().map_err(|error: NameError| error.to_string())?), version)
+            }
+            None => (None, text),
+        };
+        let version: VersionSpec = version.parse().map_err(|error: SpecError| error.to_string())?;
+        if template.is_none() && !version.is_name() {
+            return Err(format!("which template's? Write TEMPLATE@{text}"));
+        }
+        Ok(Self { template, version })
+    }
+}
+
+/// The longest text that a history keeps: a file with more in it would not be read again.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// Text for the history.
+fn message(text: &str) -> Result<String, String> {
+    if text.len() > LONGEST_MESSAGE {
+        return Err(format!("it is longer than {LONGEST_MESSAGE} bytes"));
+    }
+    Ok(text.to_owned())
 }
 
 /// `zchroot source`.
@@ -329,7 +481,7 @@ pub struct SourceCommit {
     /// The source session
     pub session: SessionId,
     /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
 }
 

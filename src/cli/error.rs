@@ -78,7 +78,8 @@ impl From<session::Error> for Error {
         let (status, hint) = match &error {
             E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
             E::NotReady { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
-            E::InUse(_) | E::StillMounted { .. } | E::CalledFromInside { .. } => (Status::Busy, None),
+            E::InUse(_) | E::StillMounted { .. } | E::StillUsed { .. } => (Status::Busy, None),
+            E::CalledFromInside { .. } => (Status::Busy, Some("cd /, then the same again".to_owned())),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
             }
@@ -108,6 +109,21 @@ impl From<source::Error> for Error {
                 Status::Busy,
                 Some(format!("zchroot source abort {session}, then zchroot update {template} again")),
             ),
+            E::Moved { template, .. } => (
+                Status::Busy,
+                Some(format!("zchroot history {template}, then zchroot rollback {template} VERSION again")),
+            ),
+            E::NoMatch(none) => (Status::NotFound, Some(format!("zchroot history {}", none.template))),
+            E::InNone(_) => (Status::NotFound, Some("zchroot history TEMPLATE".to_owned())),
+            E::InSeveral { name, .. } => (Status::NotFound, Some(format!("zchroot pin TEMPLATE@{name}"))),
+            E::Settling(_) => (Status::Busy, None),
+            E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
+            E::NotReady(_) => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::NoSuchVersion { template, .. } => {
+                (Status::NotFound, Some(format!("zchroot history {template}")))
+            }
+            E::NotStanding(_) => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::UpToDate { session, .. } => (Status::Failed, Some(format!("zchroot source commit {session}"))),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))

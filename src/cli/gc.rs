@@ -12,7 +12,9 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     context.require_root("gc")?;
     let gc = space::Gc::new(context.sessions()?, context.config.grace.duration());
     let (items, troubles) = if args.dry_run {
-        (raised(|| gc.plan())?, Vec::new())
+        let mut items = raised(|| gc.plan())?;
+        items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
+        (items, Vec::new())
     } else {
         raised(|| gc.run(|template| source::keep(template, context)))?
     };

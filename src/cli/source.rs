@@ -7,7 +7,7 @@ use super::exit::Status;
 use super::{output, policy, run};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
-use crate::source::{SourceRequest, Version};
+use crate::source::{Keep, SourceRequest, Version};
 use crate::store::Progress;
 use crate::store::{SessionId, TemplateName};
 use crate::sys::identity::Account;
@@ -53,7 +53,7 @@ fn commit_step(args: &SourceCommit, context: &Context) -> Result<Status, Error> 
     // Who was taken off the lists since then may still abort, but not publish.
     if begun.record.kind == Kind::Source {
         let template = context.template(&begun.record.template)?;
-        policy::may_use(context, &template.name, &template.source, &root()?)?;
+        policy::may_use(context, &template.name, &template.source.access, &root()?)?;
     }
     let version = commit(begun, args.message.clone(), context)?;
     output::line(version.id.as_str())?;
@@ -78,7 +78,7 @@ fn lock(id: &SessionId, context: &Context) -> Result<Begun, Error> {
 
 /// Begins a source session for the caller.
 pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Context) -> Result<Begun, Error> {
-    policy::may_use(context, &template.name, &template.source, &root()?)?;
+    policy::may_use(context, &template.name, &template.source.access, &root()?)?;
     let id = match name {
         Some(id) => id,
         None => SessionId::generate(&template.name)
@@ -115,7 +115,7 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
 }
 
 /// Tidies after a commit. It is no part of the commit: what does not work now, the next commit or gc does.
-fn settle(name: &TemplateName, context: &Context) {
+pub(super) fn settle(name: &TemplateName, context: &Context) {
     let keep = keep(name, context);
     let settled = context.sources().and_then(|sources| Ok(raised(|| sources.settle(name, keep))?));
     match settled {
@@ -124,12 +124,9 @@ fn settle(name: &TemplateName, context: &Context) {
     }
 }
 
-/// How many versions a template keeps; one whose definition cannot be read keeps all.
-pub(super) fn keep(name: &TemplateName, context: &Context) -> usize {
-    match template::template(&context.layout, name.as_str()) {
-        Ok(template) => template.keep.get() as usize,
-        Err(_) => usize::MAX,
-    }
+/// How much a template keeps; one whose definition cannot be read keeps all.
+pub(super) fn keep(name: &TemplateName, context: &Context) -> Keep {
+    template::template(&context.layout, name.as_str()).map_or(Keep::ALL, |template| Keep::of(&template))
 }
 
 /// Aborts what failed; prints trouble of that, since the failure itself is on its way.

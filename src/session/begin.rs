@@ -66,19 +66,36 @@ impl Sessions<'_> {
         becomes: State,
         make_draft: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Begun, Error> {
+        let Begun { record, lock } = self.begin_unmounted(record, make_draft)?;
+        match self.make_stand(record, profile, becomes) {
+            Ok(record) => Ok(Begun { record, lock }),
+            Err(error) => {
+                lock.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The first half of [`Sessions::begin_draft`]: the record, and what makes the draft. It stays planned: a
+    /// crash ends it.
+    ///
+    /// # Errors
+    /// As [`Sessions::begin`].
+    pub fn begin_unmounted(
+        &self,
+        record: Record,
+        make_draft: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Begun, Error> {
         let id = record.id.clone();
         let lock = self.take_lock(&id, Duration::ZERO)?.ok_or_else(|| Error::Exists(id.clone()))?;
         if self.records().stands(&id)? {
             return Err(Error::Exists(id));
         }
         self.records().save(&record)?;
-        let begun = match make_draft() {
-            Ok(()) => self.make_stand(record, profile, becomes),
-            Err(error) => Err(error.after(self.undo(record))),
-        };
-        match begun {
-            Ok(record) => Ok(Begun { record, lock }),
+        match make_draft() {
+            Ok(()) => Ok(Begun { record, lock }),
             Err(error) => {
+                let error = error.after(self.undo(record));
                 lock.remove()?;
                 Err(error)
             }

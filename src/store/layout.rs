@@ -4,6 +4,7 @@
 //! /etc/zchroot/zchroot.toml  templates.d/NAME.toml  profiles/NAME.toml      configuration
 //! /var/lib/zchroot/sessions/ID.toml                                         records
 //! /var/lib/zchroot/templates/NAME/current -> versions/VID.toml              pointers and what is known of each version
+//! /var/lib/zchroot/templates/NAME/pins/VID.toml                             what keeps a version for good
 //! /var/lib/zchroot/store/                                                   trees of the `dir` store
 //! /run/zchroot/mount/ID                                                     where a session's tree is mounted
 //! /run/zchroot/lock/                                                        locks, gone with a reboot
@@ -78,6 +79,18 @@ impl Layout {
     #[must_use]
     pub fn versions(&self, template: &TemplateName) -> PathBuf {
         self.templates().join(template.as_str()).join("versions")
+    }
+
+    /// The folder of a template's pins.
+    #[must_use]
+    pub fn pins(&self, template: &TemplateName) -> PathBuf {
+        self.templates().join(template.as_str()).join("pins")
+    }
+
+    /// What keeps one version for good.
+    #[must_use]
+    pub fn pin(&self, template: &TemplateName, version: &VersionId) -> PathBuf {
+        self.pins(template).join(format!("{version}.toml"))
     }
 
     /// The trees of the `dir` store.

@@ -12,6 +12,7 @@
 //! - Every call may be repeated after a crash: what is already so is left so.
 //! - `*_drop` of what is not there is [`Outcome::Unchanged`], not an error.
 
+pub mod digest;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -19,13 +20,16 @@ mod layout;
 mod name;
 pub mod pointer;
 
-use std::collections::BTreeSet;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::tree::Guide;
+
+pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
 pub use layout::Layout;
 pub use name::{NameError, SessionId, TemplateName, VersionId, check as check_name};
@@ -264,12 +268,13 @@ pub trait Store: fmt::Debug {
         base: Option<&VersionId>,
     ) -> Result<Published>;
 
-    /// Tidies after commits, idempotent: complete versions that are neither current nor in `keep` go as soon
-    /// as no session is cloned from them.
+    /// Tidies after commits, idempotent: complete versions that are not current and of which `may_go` says so
+    /// go as soon as no session is cloned from them. Commits may go on meanwhile, so `may_go` is asked of
+    /// versions that its maker has never seen, and says no.
     ///
     /// # Errors
     /// The store cannot be read. What merely has to wait is in [`Settled::deferred`].
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled>;
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled>;
 
     /// Clones a complete version for a session.
     ///
@@ -294,6 +299,34 @@ pub trait Store: fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Gone`] if there is no such tree.
     fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()>;
+
+    /// Shows `look` the top of a complete version, to be read. Nothing of it is in anybody's way: a commit, a settle
+    /// or the end of a session meanwhile is not held up. A version that settle drops meanwhile may lose its files
+    /// while they are read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] if the version is not there.
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<()>;
+
+    /// Whether a file keeps its inode number from version to version: then one whose number and change time are
+    /// the same in two of them was not touched between them.
+    fn keeps_inodes(&self) -> bool {
+        false
+    }
+
+    /// What a session wrote over its version, as a guide to a walk through either, where the store can tell without
+    /// looking at all. Not for a session whose [`Memory`] it writes to.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn written(&self, _session: &SessionId) -> Result<Option<Guide>> {
+        Ok(None)
+    }
 
     /// Bytes that a tree takes: of a session what it alone takes, of a version or draft what it holds.
     ///

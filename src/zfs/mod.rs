@@ -24,12 +24,13 @@
 mod engine;
 mod ffi;
 mod listing;
+mod look;
 mod names;
 mod settle;
 mod setup;
 
-use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -38,6 +39,7 @@ use crate::store::{
     Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
     SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId,
 };
+use crate::sys::file;
 use engine::Engine;
 use listing::{Listing, Malformed, Room, Verdict};
 use names::Names;
@@ -46,6 +48,7 @@ const PUBLISH: &str = include_str!("programs/publish.lua");
 const HEADS: &str = include_str!("programs/heads.lua");
 const CURRENT: &str = include_str!("programs/current.lua");
 const CHILDREN: &str = include_str!("programs/children.lua");
+const RETIRE: &str = include_str!("programs/retire.lua");
 const ROOM: &str = include_str!("programs/room.lua");
 
 /// How often a version is looked up anew when a commit moves it away under the caller's hands.
@@ -83,7 +86,13 @@ impl ZfsStore {
     fn listing(&self, template: &TemplateName) -> Result<Listing> {
         let container = self.names.container(template);
         let text = self.engine.read(&container, HEADS, &[("t", &container)])?;
-        decoded(&container, Listing::decode(&text))
+        let mut listing = decoded(&container, Listing::decode(&text))?;
+        // Where nothing is known of any version its state is lost, and no name tells more than another.
+        let known = file::list(&self.layout.versions(template))?;
+        if !known.is_empty() {
+            listing.set_aside(|name| known.binary_search(&format!("{name}.toml")).is_ok());
+        }
+        Ok(listing)
     }
 
     fn room(&self, dataset: &str) -> Result<Option<Room>> {
@@ -260,8 +269,13 @@ impl Store for ZfsStore {
 
     fn draft_drop(&self, template: &TemplateName, draft: &VersionId) -> Result<Outcome> {
         let head = self.names.head(template, draft);
-        if self.listing(template)?.is_taken(draft) {
+        let listing = self.listing(template)?;
+        if listing.is_taken(draft) {
             return Err(Error::new(ErrorKind::Exists, "destroy", head, "it is a complete version"));
+        }
+        if let Some(snap) = listing.foreign_of(draft) {
+            let why = format!("it has the snapshot {}, which zchroot did not take", snap.name);
+            return Err(Error::new(ErrorKind::Busy, "destroy", head, why));
         }
         // Were it published this very moment, its own snapshot would keep it: EBUSY.
         self.destroy(&head, DRAFT_PATIENCE)
@@ -295,8 +309,8 @@ impl Store for ZfsStore {
         }
     }
 
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
-        self.tidy(template, keep)
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled> {
+        self.tidy(template, may_go)
     }
 
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {
@@ -318,6 +332,19 @@ impl Store for ZfsStore {
 
     fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
         self.mount_tree(tree, at, options)
+    }
+
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<()> {
+        self.show_clone(template, version, look)
+    }
+
+    fn keeps_inodes(&self) -> bool {
+        true
     }
 
     fn used(&self, tree: &Tree) -> Result<u64> {

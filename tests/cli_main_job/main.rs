@@ -11,9 +11,12 @@
 mod harness;
 
 mod create;
+mod diff;
 mod gc;
+mod history;
 mod output;
 mod recover;
+mod rollback;
 mod run;
 mod sessions;
 mod update;
