@@ -138,6 +138,7 @@ impl Sessions<'_> {
             return self.restore(record, profile);
         }
         self.set_up(record, profile)?;
+        // It was marked as one whose mounts go: else nobody could enter or commit it before the next recover.
         self.mark(record, State::Ready)
     }
 

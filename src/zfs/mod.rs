@@ -139,6 +139,7 @@ impl ZfsStore {
                 return Err(Error::new(ErrorKind::Gone, op, first, "there is no such version"));
             };
             snapshot = format!("{}@{version}", self.names.head(template, &place.head));
+            tracing::debug!(%template, %version, %snapshot, "the version moved to another head, trying again");
             // The first lookup is for a version that an earlier commit moved: nothing to wait for.
             sleep(Duration::from_millis(u64::from(round) * 5));
         }

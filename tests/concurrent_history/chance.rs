@@ -1,7 +1,7 @@
 //! Chance that can be had again: all of a run's comes from one seed. (Which process is where at what time does
 //! not: a seed gives the same deeds, not the same interleaving.)
 
-fn rand_of_now() -> u64 {
+fn of_now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now.as_secs().wrapping_mul(1_000_000_000).wrapping_add(u64::from(now.subsec_nanos()))
 }
@@ -14,7 +14,7 @@ impl Chance {
     /// The seed of ZCHROOT_TEST_SEED, or one of now; it is printed.
     pub(crate) fn seed() -> u64 {
         let given = std::env::var("ZCHROOT_TEST_SEED").ok().map(|text| text.parse().unwrap());
-        let seed = given.unwrap_or_else(rand_of_now);
+        let seed = given.unwrap_or_else(of_now);
         println!("ZCHROOT_TEST_SEED={seed}");
         seed
     }

@@ -27,8 +27,8 @@ pub(crate) fn file(test: &str) -> PathBuf {
 pub(crate) fn judge(what: &str, log: &Log, extra: &str) {
     let history = log.history();
     let found = checker::check(&history, PATIENCE_NS);
-    println!("history-count: {what} {} {extra} violations={}", counts(&history), found.len());
-    println!("history-count: {what} {}", operations(&history));
+    let (counts, operations) = (counts(&history), operations(&history));
+    println!("history-count: {what} {counts} {extra} violations={} {operations}", found.len());
     if found.is_empty() {
         std::fs::remove_file(&log.path).unwrap();
         if let Some(folder) = log.path.parent().filter(|folder| folder != &Path::new(RESULTS)) {
@@ -58,7 +58,7 @@ fn counts(history: &History) -> String {
     )
 }
 
-/// `run=ok:12,no-room:1,info:3`, for each kind.
+/// `run-ok=12 run-no-room=1`, for each kind.
 fn operations(history: &History) -> String {
     let mut kinds: BTreeMap<Op, BTreeMap<&str, usize>> = BTreeMap::new();
     for event in &history.events {
@@ -74,8 +74,9 @@ fn operations(history: &History) -> String {
         *kinds.entry(event.op).or_default().entry(word).or_default() += 1;
     }
     let kind = |(op, words): (&Op, &BTreeMap<&str, usize>)| {
-        let words: Vec<String> = words.iter().map(|(word, count)| format!("{word}:{count}")).collect();
-        format!("{}={}", serde_json::to_string(op).unwrap().trim_matches('"'), words.join(","))
+        let op = serde_json::to_string(op).unwrap().replace('"', "");
+        let words: Vec<String> = words.iter().map(|(word, count)| format!("{op}-{word}={count}")).collect();
+        words.join(" ")
     };
     kinds.iter().map(kind).collect::<Vec<_>>().join(" ")
 }

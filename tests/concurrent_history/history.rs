@@ -112,6 +112,7 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn new(path: &Path) -> Self {
+        println!("the history of this run: {}", path.display());
         let file = File::create(path).unwrap();
         Self { path: path.to_owned(), state: Mutex::new((History::default(), file)) }
     }
@@ -133,6 +134,12 @@ impl Log {
         let mut state = self.state.lock().unwrap();
         write(&mut state.1, &Line::Final(template, &versions));
         state.0.finals.insert(template.to_owned(), versions);
+    }
+
+    /// How many commits were reported as done.
+    pub(crate) fn commits(&self) -> usize {
+        let state = self.state.lock().unwrap();
+        state.0.events.iter().filter(|event| event.token.is_some() && event.result == Outcome::Ok).count()
     }
 
     pub(crate) fn history(&self) -> History {

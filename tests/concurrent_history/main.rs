@@ -2,7 +2,7 @@
 //! and stops them and takes the room away. What each saw is written down; whether it can have been so is checked.
 //!
 //! `history`: what is written down. `checker`: the rules. `stamp`: what a version is known by. `clients`,
-//! `nemesis`: who does what. `place`: on which store. `storm`, `race`, `late`, `long`: the tests.
+//! `nemesis`: who does what. `place`: on which store. `storm`, `race`, `late`, `held`, `long`: the tests.
 //!
 //! ZCHROOT_TEST_LONG=1 for ten minutes each, ZCHROOT_TEST_SEED=N for the deeds of an earlier run. The history of a
 //! run that fails stays; where is said.
@@ -27,6 +27,7 @@ mod checker;
 mod checker_tests;
 mod clients;
 mod count;
+mod held;
 mod history;
 mod late;
 mod long;

@@ -30,7 +30,7 @@ pub(crate) fn rage(
     done: &Troubles,
 ) {
     while !world.is_over() {
-        std::thread::sleep(Duration::from_millis(50 + chance.below(500)));
+        std::thread::sleep(Duration::from_millis(100 + chance.below(900)));
         let client = usize::try_from(chance.below(clients as u64)).unwrap();
         let whom = chance.of(&[Whom::Parent, Whom::Group]);
         match chance.below(100) {

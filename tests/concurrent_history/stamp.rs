@@ -9,13 +9,18 @@ use super::history::{FIRST, Look, Stamp};
 
 pub(crate) const FILES: usize = 200;
 
-/// Says in one line what there is: COUNT GENERATION TOKEN ... | where the symlink leads | whose marks.
-const LOOK: &str = "
+/// Says in one line what there is: COUNT GENERATION TOKEN ... | where the symlink leads | whose marks. One process.
+const LOOK: &str = r#"
 look() {
-  says=$(cat /srv/data/*/deep/* /usr/lib/part-*/* /srv/moving-*/* /srv/made-*/* /etc/stamp-* /etc/linked | sort | uniq -c)
-  echo \"look|\"$says\"|$(readlink /srv/now)|\"$(ls /srv/marks)
+  cd -P /srv/now; now=${PWD##*/}
+  cd /srv/marks; set -- *
+  [ -e "$1" ] || shift
+  cd /
+  says=$(awk '{ n[$0]++ } END { for (line in n) print n[line], line }' /srv/data/*/deep/* /usr/lib/part-*/* \
+    /srv/moving-*/* /srv/made-*/* /etc/stamp-* /etc/linked) || true
+  echo "look|"$says"|$now|$*"
 }
-";
+"#;
 
 /// In a session: leaves the mark $1, looks, and looks again after $2 seconds.
 const READ: &str = "

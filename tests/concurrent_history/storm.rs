@@ -1,7 +1,7 @@
 //! Eight clients on three templates, and a nemesis.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::call::Registry;
 use super::chance::Chance;
@@ -13,6 +13,8 @@ use super::place::Place;
 
 const CLIENTS: usize = 8;
 const TEMPLATES: [&str; 3] = ["ash", "birch", "cedar"];
+/// On a slow machine it takes longer, until there are so many.
+const COMMITS: usize = 12;
 /// Numbers of those who are no clients.
 const MENDER: usize = CLIENTS;
 const LAST: usize = CLIENTS + 1;
@@ -46,10 +48,10 @@ fn storm(place: &Place, test: &str) {
         scope.spawn(|| {
             EndOnPanic(&world).of(|| nemesis::rage(&world, CLIENTS + 1, chance, &place.ballast, &troubles));
         });
-        for _ in 0..seconds() * 10 {
-            if !world.is_over() {
-                std::thread::sleep(Duration::from_millis(100));
-            }
+        let begun = Instant::now();
+        let enough = || log.commits() >= COMMITS || begun.elapsed().as_secs() > 3 * seconds();
+        while !world.is_over() && (begun.elapsed().as_secs() < seconds() || !enough()) {
+            std::thread::sleep(Duration::from_millis(100));
         }
         world.over.store(true, Ordering::Relaxed);
     });
@@ -66,8 +68,8 @@ fn storm(place: &Place, test: &str) {
     let extra = format!("kills={kills} stops={stops} fills={fills} abandoned={aborts}");
     count::judge(&format!("store={} seconds={}", place.store, seconds()), &log, &extra);
     let history = log.history();
-    let least = history.finals.values().map(Vec::len).min().unwrap();
-    assert!(least > 3 && kills > 3 && stops > 3, "nothing happened: {extra}, {least} versions");
+    let versions: usize = history.finals.values().map(Vec::len).sum();
+    assert!(versions > COMMITS && kills > 3 && stops > 3, "little happened: {extra}, {versions} versions");
     assert!(history.finals.values().all(|versions| versions[0].token == FIRST));
 }
 
