@@ -7,6 +7,7 @@
 //! ([`history`]): all of it has to be there. Kills are counted by the states that they left on the disk.
 
 mod history;
+#[allow(dead_code, reason = "the tests use the rest of it")]
 #[path = "../../../tests/power_cut/state.rs"]
 mod state;
 
@@ -19,6 +20,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::debian::libzfs;
 use crate::program::{self, step};
+use crate::test::effort::Effort;
+use crate::test::tally::Tally;
 use crate::vm::{self, Job, Machine};
 use history::History;
 
@@ -34,43 +37,51 @@ const QEMU_WORK: Duration = Duration::from_secs(20);
 /// How long a machine may take to come to work.
 const LIMIT: Duration = Duration::from_secs(300);
 /// What random kills cannot miss; with `--long`, since a few may.
-const WANTED: [&str; 5] = ["source.ready", "commit.version-file", "begin.ready", "run.clone", "settle.not-promoted"];
+const WANTED: [&str; 5] =
+    ["source.ready", "commit.version-file", "begin.ready", "run.clone", "settle.not-promoted"];
 
 /// What the kills of one machine showed.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub kills: usize,
-    pub reported: usize,
+    /// Commits that were reported before a kill.
+    pub commits: usize,
     pub states: BTreeMap<&'static str, usize>,
     pub violations: Vec<String>,
 }
 
-/// Kills the machine again and again, and prints the counts; true if nothing was lost, half done or left over.
+/// Kills the machine again and again; counts as one test, with the kills by the states that they left.
 ///
 /// # Errors
 /// When a machine cannot be built, or does not come up with the disk that a kill left.
-pub fn run(machine: Machine, long: bool, seed: u64) -> Result<bool> {
-    let begun = Instant::now();
-    let outcome = kill_again_and_again(machine, long, seed)?;
-    let states: Vec<String> = outcome.states.iter().map(|(name, count)| format!("{name}={count}")).collect();
-    println!(
-        "crash-count: machine={} kills={} commits-reported={} violations={} seed={seed}",
-        machine.name(),
-        outcome.kills,
-        outcome.reported,
-        outcome.violations.len()
-    );
-    println!("crash-count: {}", states.join(" "));
+pub fn run(machine: Machine, effort: Effort) -> Result<Tally> {
+    let (begun, seed) = (Instant::now(), effort.seed.unwrap_or_default());
+    step(format!("killing the {} machine again and again, seed {seed}", machine.name()));
+    let outcome = kill_again_and_again(machine, effort.long, seed)?;
     step(format!("{} kills in {:.0} s", outcome.kills, begun.elapsed().as_secs_f64()));
-    let missed = WANTED.iter().filter(|_| long && machine == Machine::Uml);
-    let missed: Vec<_> = missed.filter(|state| !outcome.states.contains_key(**state)).collect();
+    let wanted = WANTED.iter().filter(|_| effort.long && machine == Machine::Uml);
+    let missed: Vec<_> = wanted.filter(|state| !outcome.states.contains_key(**state)).collect();
     for violation in &outcome.violations {
         eprintln!("violation: {violation}");
     }
     for state in &missed {
         eprintln!("no kill left the state {state}");
     }
-    Ok(outcome.violations.is_empty() && missed.is_empty())
+    let name = format!("kills of the {} machine", machine.name());
+    let mut tally = Tally::one(&name, outcome.violations.is_empty() && missed.is_empty());
+    let lines = outcome.lines();
+    println!("{lines}");
+    tally.counts.read(&name, &lines);
+    Ok(tally)
+}
+
+impl Outcome {
+    fn lines(&self) -> String {
+        let states: Vec<String> = self.states.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        let (kills, commits, violations) = (self.kills, self.commits, self.violations.len());
+        let first = format!("crash-count: kills={kills} commits-reported={commits} violations={violations}");
+        format!("{first}\ncrash-count: states {}", states.join(" "))
+    }
 }
 
 fn kill_again_and_again(machine: Machine, long: bool, seed: u64) -> Result<Outcome> {
@@ -115,11 +126,16 @@ fn kills(machine: Machine, long: bool, seed: u64, dir: &Path, zchroot: &Path) ->
         }
         let place = |what: String| format!("after kill {number}: {what}");
         outcome.violations.extend(boot.violations.into_iter().map(place));
-        outcome.reported = history.reported();
+        outcome.commits = history.reported();
         match (last, status) {
             (true, 0) => return Ok(outcome),
+            // What follows from it says nothing new; the disk is kept.
+            _ if !outcome.violations.is_empty() => return Ok(outcome),
             (false, vm::CUT) => outcome.kills += 1,
-            _ => bail!("boot {number} ended by itself with {status}: {}", program::tail(&String::from_utf8_lossy(&log))),
+            _ => bail!(
+                "boot {number} ended by itself with {status}: {}",
+                program::tail(&String::from_utf8_lossy(&log))
+            ),
         }
     }
 }
