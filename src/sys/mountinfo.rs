@@ -21,6 +21,9 @@ pub struct Source {
     pub device: String,
     /// The directory of that file system which is seen at the mount point.
     pub root: PathBuf,
+    /// On ZFS the dataset. Its device is a number that the next mount gets when this one is gone: by it alone a
+    /// tree that was unmounted would look mounted as soon as another one is.
+    pub dataset: Option<String>,
 }
 
 /// One mount.
@@ -83,13 +86,15 @@ fn read(path: &Path) -> file::Result<Vec<Mount>> {
 /// A line: `id parent major:minor root point options [tags...] - type source super-options` (proc(5)).
 fn parse(line: &str) -> Option<Mount> {
     let (head, tail) = line.split_once(" - ")?;
-    let mut words = head.split(' ');
+    let (mut words, mut about) = (head.split(' '), tail.split(' '));
+    let kind = about.next()?.to_owned();
+    let dataset = about.next().filter(|_| kind == "zfs").map(str::to_owned);
     Some(Mount {
         id: words.next()?.parse().ok()?,
         parent: words.next()?.parse().ok()?,
-        source: Source { device: words.next()?.to_owned(), root: unescape(words.next()?) },
+        source: Source { device: words.next()?.to_owned(), root: unescape(words.next()?), dataset },
         point: unescape(words.next()?),
-        kind: tail.split(' ').next()?.to_owned(),
+        kind,
     })
 }
 
@@ -126,9 +131,18 @@ mod tests {
         let line = r"36 35 98:0 /mnt1\040x /mnt\0112\134 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue";
         let mount = parse(line).unwrap();
         assert_eq!((mount.id, mount.parent), (36, 35));
-        assert_eq!(mount.source, Source { device: "98:0".into(), root: "/mnt1 x".into() });
+        let source = Source { device: "98:0".into(), root: "/mnt1 x".into(), dataset: None };
+        assert_eq!(mount.source, source);
         assert_eq!(mount.point, Path::new("/mnt\t2\\"));
         assert_eq!(mount.kind, "ext3");
+    }
+
+    #[test]
+    fn two_datasets_that_had_one_device_after_the_other_are_two_sources() {
+        let source =
+            |dataset| parse(&format!("36 35 0:40 / /mnt rw - zfs {dataset} rw,xattr")).unwrap().source;
+        assert_eq!(source("tank/a"), source("tank/a"));
+        assert_ne!(source("tank/a"), source("tank/b"));
     }
 
     #[test]
