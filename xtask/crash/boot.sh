@@ -1,7 +1,7 @@
 # One boot of a machine that will be killed: what the kill before it left is shown, repaired, looked at and tidied, then
 # clients work until the next kill. Lines with @ are for the host; they go straight to the console, so that what they
 # say is known outside before the next thing is done.
-#   NUMBER  of this boot, from 0    LAST  1: look, and do not work any more
+#   NUMBER  of this boot, from 0    LAST  1: look, and do not work any more    ARM  commits before it may be killed
 set -u
 export LC_ALL=C.UTF-8
 POOL=crash BASE=crash/zchroot STATE=/var/lib/zchroot
@@ -137,6 +137,7 @@ keeper() { # of named sessions
 committer() {
     local next
     for ((next = SHOWN + 1; ; next++)); do
+        [ "$next" != $((SHOWN + 1 + ARM)) ] || echo "@@vm:armed" >/dev/console
         say "commit $next"
         must -q update race -m "generation $next" -- sh -c "$STAMP" stamp "$next"
         say "committed $next"
@@ -157,5 +158,4 @@ for client in 1 2 3; do reader $client & done
 for client in 1 2; do keeper $client & done
 committer &
 collector &
-echo "@@vm:armed" >/dev/console
 wait
