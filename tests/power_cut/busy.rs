@@ -9,58 +9,65 @@ use crate::rig::{Cut, Rig};
 use crate::work::{self, TEMPLATE};
 
 /// How many cuts, and with ZCHROOT_TEST_LONG=1.
-const CUTS: usize = 120;
-const LONG_CUTS: usize = 1000;
-const READERS: usize = 4;
-/// The longest time from one cut to the next.
+const CUTS: usize = 45;
+const LONG_CUTS: usize = 400;
+/// The longest time from one cut to the next, in milliseconds.
 const PAUSE: u64 = 160;
 const SEED: &str = "ZCHROOT_TEST_SEED";
 
-/// Eight clients work while the power is cut; the cuts, and the seed of their moments.
-pub fn cuts(rig: &Rig, ops: &Ops) -> (Vec<Cut>, u64) {
+/// Somebody who does one thing again and again.
+#[derive(Debug, Clone, Copy)]
+pub enum Client {
+    /// Throw-away sessions.
+    Reader,
+    /// Named sessions.
+    Keeper,
+    /// Updates.
+    Committer,
+    /// gc.
+    Collector,
+}
+
+/// Clients work while the power is cut; the cuts.
+pub fn cuts(rig: &Rig, ops: &Ops, clients: &[Client]) -> Vec<Cut> {
     let wanted = if std::env::var_os("ZCHROOT_TEST_LONG").is_some() { LONG_CUTS } else { CUTS };
     let seed = std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or_else(clock);
+    println!("the moments are those of seed {seed}");
     let mut random = Random(seed | 1);
-    let (over, numbers, host) = (&AtomicBool::new(false), &AtomicUsize::new(0), &rig.host);
-    let cuts = std::thread::scope(|scope| {
-        let until = move |work: &dyn Fn()| {
-            while !over.load(Ordering::Relaxed) {
-                work();
-            }
-        };
-        for _ in 0..READERS {
+    let (over, numbers, host) = (&AtomicBool::new(false), &AtomicUsize::new(1), &rig.host);
+    std::thread::scope(|scope| {
+        for client in clients {
             scope.spawn(move || {
-                until(&|| {
-                    work::look_in(host);
-                })
+                while !over.load(Ordering::Relaxed) {
+                    step(*client, host, ops, numbers);
+                }
             });
         }
-        for _ in 0..2 {
-            scope.spawn(move || until(&|| named(host, ops, numbers.fetch_add(1, Ordering::Relaxed))));
-        }
-        scope.spawn(move || {
-            let mut generation = 1;
-            while !over.load(Ordering::Relaxed) {
-                generation += 1;
-                work::update(host, ops, generation);
-            }
-        });
-        scope.spawn(move || {
-            until(&|| {
-                // Beside commits it may have to leave something to the next one.
-                host.zchroot(["gc"]);
-                std::thread::sleep(Duration::from_millis(200));
-            })
-        });
-        let cuts = (0..wanted).map(|_| {
+        let cut = |_| {
             std::thread::sleep(Duration::from_millis(random.below(PAUSE)));
             rig.cut("random work")
-        });
-        let cuts = cuts.collect();
+        };
+        let cuts = (0..wanted).map(cut).collect();
         over.store(true, Ordering::Relaxed);
         cuts
-    });
-    (cuts, seed)
+    })
+}
+
+fn step(client: Client, host: &Installation, ops: &Ops, numbers: &AtomicUsize) {
+    let number = || numbers.fetch_add(1, Ordering::Relaxed) + 1;
+    match client {
+        Client::Reader => {
+            work::look_in(host);
+        }
+        Client::Keeper => named(host, ops, number()),
+        // One committer alone: the numbers of its generations rise.
+        Client::Committer => work::update(host, ops, number()),
+        Client::Collector => {
+            // Beside commits it may have to leave something to the next one.
+            host.zchroot(["gc"]);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
 }
 
 /// The life of a named session.

@@ -28,7 +28,8 @@ impl Count {
             for state in seen.states() {
                 *self.states.entry(state).or_default() += 1;
             }
-            if cut.garbage.is_some_and(|all| seen.garbage() > 0 && seen.garbage() < all) {
+            let garbage = seen.garbage(work::keep(&copy.host));
+            if cut.garbage.is_some_and(|all| garbage > 0 && garbage < all) {
                 *self.states.entry("gc.half-done").or_default() += 1;
             }
             let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judge(&copy, cut, ops)));
@@ -43,8 +44,8 @@ impl Count {
     /// Prints the counts; fails on a violation, and if a state that has to be hit was not.
     pub fn finish(self, what: &str, begun: Instant, wanted: &[&str]) {
         let states: Vec<String> = self.states.iter().map(|(name, count)| format!("{name}={count}")).collect();
-        println!("crash-count: test={what} cuts={} violations={}", self.cuts, self.violations.len());
-        println!("crash-count: {}", states.join(" "));
+        println!("crash-count: cuts={} violations={}", self.cuts, self.violations.len());
+        println!("crash-count: states {}", states.join(" "));
         println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
         assert!(self.violations.is_empty(), "{:#?}", self.violations);
         for state in wanted {

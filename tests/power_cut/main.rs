@@ -177,8 +177,9 @@ fn zfs_crash_power_cut_at_every_step_of_a_collection() {
     orphan(&rig, &["begin", TEMPLATE, "-n", "lost"], "lost");
     orphan(&rig, &["source", "begin", TEMPLATE, "-n", "source-lost"], "source-lost");
     rig.host.write("/var/lib/zchroot/sessions/.tmp-lost", "half a rec");
-    let garbage = rig::look(&rig.inner, &rig.host).garbage();
-    let mut cuts = cut_through(&rig, &ops, &[], &["-q", "gc"]);
+    let garbage = rig::look(&rig.inner, &rig.host).garbage(1);
+    let mut cuts = vec![rig.cut("gc: before it")];
+    cuts.extend(cut_through(&rig, &ops, &[], &["-q", "gc"]));
     ops.note(&ends("stays"), || rig.host.zchroot(["end", "stays"]).ok().status == 0);
     cuts.extend(cut_through(&rig, &ops, &[], &["-q", "gc"]));
     for cut in &mut cuts {
@@ -223,15 +224,34 @@ fn orphan(rig: &Rig, words: &[&str], name: &str) {
     std::fs::remove_file(host.at(&format!("/var/lib/zchroot/sessions/{name}.toml"))).unwrap();
 }
 
-#[test]
-fn zfs_crash_power_cut_at_random_moments_beside_eight_clients() {
+/// At random moments of what these clients do at once.
+fn at_random_beside(clients: &[busy::Client], wanted: &[&str]) {
     let begun = Instant::now();
     let (rig, ops) = rig_with_template(1);
-    let (cuts, seed) = busy::cuts(&rig, &ops);
-    println!("crash-count: seed={seed}");
+    let cuts = busy::cuts(&rig, &ops, clients);
     rig.put_away();
     let mut count = Count::default();
     count.look(&rig, &ops, &cuts);
-    let wanted = ["source.ready", "run.clone", "begin.ready", "settle.old-version-leaves"];
-    count.finish("random", begun, &wanted);
+    count.finish("random", begun, wanted);
+}
+
+#[test]
+fn zfs_crash_power_cut_at_random_moments_of_runs_beside_commits() {
+    use busy::Client::{Committer, Reader};
+    at_random_beside(&[Reader, Reader, Reader, Reader, Committer], &["source.ready", "run.clone"]);
+}
+
+#[test]
+fn zfs_crash_power_cut_at_random_moments_of_sessions_beside_commits() {
+    use busy::Client::{Collector, Committer, Keeper};
+    let wanted = ["source.ready", "begin.clone", "begin.ready"];
+    at_random_beside(&[Keeper, Keeper, Keeper, Committer, Collector], &wanted);
+}
+
+#[test]
+fn zfs_crash_power_cut_at_random_moments_of_everything() {
+    use busy::Client::{Collector, Committer, Keeper, Reader};
+    let wanted = ["source.ready", "begin.ready", "run.clone"];
+    let clients = [Reader, Reader, Reader, Reader, Keeper, Keeper, Committer, Collector];
+    at_random_beside(&clients, &wanted);
 }

@@ -172,11 +172,13 @@ impl Seen {
         states
     }
 
-    /// What there is to be reclaimed: what a collection works on.
-    pub fn garbage(&self) -> usize {
+    /// What there is to be reclaimed by a collection, if each template keeps so many old versions.
+    pub fn garbage(&self, keep: usize) -> usize {
         let clones = self.clones.iter().filter(|id| !self.has_record(id)).count();
-        let heads: usize = self.templates.values().map(|template| template.heads.len() - 1).sum();
-        let snapshots: usize = self.templates.values().map(|template| template.complete().len() - 1).sum();
+        let heads: usize =
+            self.templates.values().map(|template| template.heads.len().saturating_sub(1)).sum();
+        let snapshots: usize =
+            self.templates.values().map(|template| template.complete().len().saturating_sub(1 + keep)).sum();
         clones + heads + snapshots + self.temps()
     }
 
