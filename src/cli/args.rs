@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::Status;
 use crate::source::{SpecError, VersionSpec};
 use crate::store::{NameError, SessionId, TemplateName};
+use crate::template::Period;
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -281,7 +282,8 @@ pub struct End {
     after_help = "The command runs as root in a source session, a private copy of the current version. Others see the old \
 version until it is committed, the new one from then on, never anything between.\n\
 Examples: zchroot update sid -m 'security fixes' -- sh -c 'apt-get update && apt-get -y dist-upgrade'\n          \
-zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts"
+zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts\n          \
+zchroot update sid --if-older 7d -- apt-get -y dist-upgrade      for a timer: at most once a week"
 )]
 pub struct Update {
     /// The template, by name or alias
@@ -292,6 +294,9 @@ pub struct Update {
     /// Keep the session when the command fails
     #[arg(long)]
     pub keep: bool,
+    /// Do nothing if the current version is not older than so many s, m, h or d
+    #[arg(long, value_name = "AGE")]
+    pub if_older: Option<Period>,
     /// The command and its arguments; a root shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,

@@ -1,16 +1,25 @@
 //! `zchroot update`: a source session around one command; commit if it succeeds, abort if not.
 
+use jiff::Timestamp;
+
 use super::args::Update;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{run, source};
+use super::{output, run, source};
 use crate::session::Begun;
+use crate::sys::privilege::raised;
+use crate::template::Template;
 
 pub(super) fn run(args: &Update, context: &Context) -> Result<Status, Error> {
     let _held = Context::hold_signals()?;
     let wish = source::wish(&args.command)?;
-    let begun = Context::entering(begin(args, context))?;
+    let template = Context::entering(context.template(&args.template))?;
+    Context::entering(source::may_change(&template, context))?;
+    if Context::entering(is_young(&template, args, context))? {
+        return Ok(Status::Ok);
+    }
+    let begun = Context::entering(source::begin(&template, None, context))?;
     // A commit that is refused has its own statuses, the command's are the command's.
     match Context::entering(run::enter(context, &begun.record, &wish)) {
         Ok(Status::Command(0)) => commit(begun, args, context),
@@ -21,9 +30,24 @@ pub(super) fn run(args: &Update, context: &Context) -> Result<Status, Error> {
     }
 }
 
-fn begin(args: &Update, context: &Context) -> Result<Begun, Error> {
-    let template = context.template(&args.template)?;
-    source::begin(&template, None, context)
+/// Whether the current version is younger than what is to be updated; then that is said.
+fn is_young(template: &Template, args: &Update, context: &Context) -> Result<bool, Error> {
+    let Some(limit) = args.if_older else { return Ok(false) };
+    let sources = context.sources()?;
+    let Some(current) = raised(|| sources.current(&template.name))? else { return Ok(false) };
+    // A clock that went back makes a version look new; what is of the future is not older either.
+    let age = Timestamp::now().duration_since(current.created);
+    let young = u64::try_from(age.as_secs()).unwrap_or(0) < limit.duration().as_secs();
+    if young {
+        context.note(&format!(
+            "template {}: version {} (generation {}) of {} is not older than {limit}: nothing is done",
+            template.name,
+            current.id,
+            current.generation,
+            output::time(current.created)
+        ));
+    }
+    Ok(young)
 }
 
 /// A conflict keeps the session, and so does any failure before the commit if the user asked for that.

@@ -174,3 +174,42 @@ fn dir_versions_beyond_those_to_be_kept_go_unless_a_session_is_based_on_them() {
     assert_eq!(host.versions("demo").len(), 5, "the history stays");
     host.assert_nothing_left();
 }
+
+#[test]
+fn dir_an_update_that_is_not_due_does_nothing_and_says_so() {
+    let host = Installation::with_demo();
+    let first = host.current("demo");
+    let update =
+        |age: &str| host.zchroot(["update", "demo", "--if-older", age, "--", "sh", "-c", "echo run"]);
+    for age in ["7d", "1h"] {
+        update(age).ok().prints("").says(&format!("version {first} (generation 1)")).says("nothing is done");
+    }
+    assert_eq!(host.versions("demo").len(), 1);
+    update("0s").ok().prints("run").says("generation 2) is current");
+    update("soon").exits(2).says("is not a period");
+    let path = format!("/var/lib/zchroot/templates/demo/versions/{}.toml", host.current("demo"));
+    let about = host.read(&path);
+    let made = about.lines().find(|line| line.starts_with("created")).unwrap();
+    host.write(&path, &about.replace(made, "created = \"2020-01-01T00:00:00Z\""));
+    update("7d").ok().prints("run").says("generation 3) is current");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_who_begins_to_change_a_template_is_told_who_else_does() {
+    let host = Installation::with_demo();
+    let alone = host.zchroot(["source", "begin", "demo", "-n", "one"]).ok();
+    assert!(!alone.stderr.contains("open on demo"), "{alone}");
+    host.zchroot(["source", "begin", "demo", "-n", "two"])
+        .ok()
+        .says("root has source session one open on demo since 20")
+        .says("whoever commits second gets a conflict");
+    host.zchroot(["update", "demo", "--", "false"])
+        .exits(1)
+        .says("session one open")
+        .says("session two open");
+    let quiet = host.zchroot(["-q", "source", "begin", "demo", "-n", "three"]).ok();
+    assert_eq!(quiet.stderr, "");
+    ["one", "two", "three"].iter().for_each(|name| drop(host.zchroot(["source", "abort", name]).ok()));
+    host.assert_nothing_left();
+}
