@@ -231,6 +231,15 @@ fn dir_crash_rollback_killed_anywhere_leaves_the_old_or_the_new_version() {
 }
 
 #[test]
+fn dir_crash_update_with_a_test_killed_anywhere_leaves_the_old_or_the_new_version() {
+    let update = |turn: usize| {
+        let generation = (turn + 2).to_string();
+        words(&["-q", "update", "demo", "--test", LOOK, "--", "sh", "-c", STAMP, "stamp", &generation])
+    };
+    crash("update --test", &Case { words: &update, before: &nothing, after: &abort_what_stands });
+}
+
+#[test]
 fn dir_crash_recover_killed_anywhere_can_be_repeated() {
     let lost = |host: &Installation| {
         host.zchroot(["begin", "demo", "-n", "work"]).ok();

@@ -6,10 +6,12 @@ use super::args::Update;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, run, source};
-use crate::session::Begun;
+use super::{output, policy, run, source};
+use crate::session::record::NewRecord;
+use crate::session::{self, Begun, Kind};
+use crate::store::SessionId;
 use crate::sys::privilege::raised;
-use crate::template::Template;
+use crate::template::{self, Template};
 
 pub(super) fn run(args: &Update, context: &Context) -> Result<Status, Error> {
     let _held = Context::hold_signals()?;
@@ -22,11 +24,59 @@ pub(super) fn run(args: &Update, context: &Context) -> Result<Status, Error> {
     let begun = Context::entering(source::begin(&template, None, context))?;
     // A commit that is refused has its own statuses, the command's are the command's.
     match Context::entering(run::enter(context, &begun.record, &wish)) {
-        Ok(Status::Command(0)) => commit(begun, args, context),
+        Ok(Status::Command(0)) => match Context::entering(trial(&begun, &template, args, context)) {
+            Ok(Status::Ok | Status::Command(0)) => commit(begun, args, context),
+            failed => {
+                stand_again(&begun, args, context);
+                give_up(begun, args, context);
+                failed
+            }
+        },
         failed => {
             give_up(begun, args, context);
             failed
         }
+    }
+}
+
+/// Runs the test, if there is one, as root in a session on a clone of what would be committed.
+fn trial(begun: &Begun, template: &Template, args: &Update, context: &Context) -> Result<Status, Error> {
+    let Some(test) = &args.test else { return Ok(Status::Ok) };
+    let id = SessionId::generate(&template.name)
+        .map_err(|error| session::Error::sys("name", "a new session", error))?;
+    let profile = template::profile(&context.layout, &template.profile)?;
+    let new = NewRecord {
+        id,
+        kind: Kind::Ephemeral,
+        template: template.name.clone(),
+        owner: policy::owner(context),
+        root_allowed: true,
+        setup: run::setup(template, None),
+    };
+    let (sessions, sources) = (context.sessions()?, context.sources()?);
+    let trial = raised(|| sources.begin_trial(begun, new, &profile))?;
+    let wish = source::wish(&["sh".into(), "-c".into(), test.clone()])?;
+    let ended = run::enter(context, &trial.record, &wish);
+    raised(|| sessions.end(trial)).map_err(|error| Error::from(error).hint("zchroot recover"))?;
+    if let Ok(status) = &ended
+        && status.code() != 0
+    {
+        context.note(&format!("the test failed with status {}", status.code()));
+    }
+    ended
+}
+
+/// A session that is kept has to stand; one that is thrown away need not.
+fn stand_again(begun: &Begun, args: &Update, context: &Context) {
+    if !args.keep {
+        return;
+    }
+    let stands = template::profile(&context.layout, &begun.record.setup.profile)
+        .map_err(Error::from)
+        .and_then(|profile| context.sources().map(|sources| (profile, sources)))
+        .and_then(|(profile, sources)| Ok(raised(|| sources.stand_again(begun, &profile))?));
+    if let Err(error) = stands {
+        error.hint("zchroot recover").print();
     }
 }
 

@@ -22,6 +22,7 @@ mod keep;
 mod pin;
 mod rollback;
 mod spec;
+mod trial;
 mod version;
 
 pub use create::SourceRequest;

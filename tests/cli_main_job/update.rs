@@ -213,3 +213,39 @@ fn dir_who_begins_to_change_a_template_is_told_who_else_does() {
     ["one", "two", "three"].iter().for_each(|name| drop(host.zchroot(["source", "abort", name]).ok()));
     host.assert_nothing_left();
 }
+
+#[test]
+fn dir_a_test_sees_what_would_be_committed_and_changes_nothing_of_it() {
+    let host = Installation::with_demo();
+    let update = |test: &str, script: &str| {
+        host.zchroot(["-q", "update", "demo", "--test", test, "--", "sh", "-c", script])
+    };
+    let test = "cat /etc/generation; id -u; pwd; echo spoiled > /etc/generation; touch /srv/of-the-test";
+    update(test, "echo 2 > /etc/generation").ok().prints("2\n0\n/");
+    host.run_in_demo("cat /etc/generation; ls /srv").ok().prints("2");
+    assert_eq!(host.versions("demo").len(), 2);
+    let before = host.current("demo");
+    update("exit 7", "echo 3 > /etc/generation").exits(7);
+    update("kill -9 $$", "echo 3 > /etc/generation").exits(137);
+    // A test is not asked about what failed before.
+    update("echo tested", "exit 5").exits(5).prints("");
+    assert_eq!(host.current("demo"), before);
+    host.assert_nothing_left();
+    host.zchroot(["gc"]).ok();
+    host.run_in_demo("cat /etc/generation").ok().prints("2");
+}
+
+#[test]
+fn dir_a_session_whose_test_failed_can_be_kept_repaired_and_committed() {
+    let host = Installation::with_demo();
+    host.zchroot(["update", "demo", "--keep", "--test", "test -e /srv/whole", "--", "touch", "/srv/half"])
+        .exits(1)
+        .says("the test failed with status 1")
+        .says("is kept");
+    let sessions = host.sessions();
+    let [kept] = &sessions[..] else { panic!("{sessions:?}") };
+    host.zchroot(["source", "exec", kept, "--", "sh", "-c", "ls /srv; touch /srv/whole"]).ok().prints("half");
+    host.zchroot(["-q", "source", "commit", kept]).ok();
+    host.run_in_demo("ls /srv").ok().prints("half\nwhole");
+    host.assert_nothing_left();
+}
