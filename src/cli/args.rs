@@ -60,6 +60,8 @@ pub enum Command {
     Info(Info),
     /// Show the versions of a template
     History(History),
+    /// Show what differs between two versions, or between a session and its base
+    Diff(Diff),
     /// Run a command, or a login shell, in a throw-away session
     Run(Run),
     /// Begin a named session and print its name
@@ -164,6 +166,38 @@ pub struct History {
     /// Show only this version: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
     pub at: Option<VersionSpec>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// `zchroot diff`.
+#[derive(Debug, Args)]
+#[command(after_help = "A line for each entry that differs:  + added  - removed  M changed, and in what.\n\
+Then a line for each package, if both trees have a dpkg status. Differences are no failure: the exit status is 0.\n\
+Examples: zchroot diff sid                 what the last update changed\n          \
+zchroot diff sid 3               generation 3 against the current version\n          \
+zchroot diff sid 3 5 --packages  only which packages were added, removed, upgraded\n          \
+zchroot diff my-session          what was changed in a session")]
+pub struct Diff {
+    /// A template, or a session, which is compared with the version that it was cloned from
+    #[arg(value_name = "TEMPLATE|SESSION")]
+    pub name: String,
+    /// The older version, by name or generation; the one before the newer one, if not given
+    #[arg(value_name = "A")]
+    pub from: Option<String>,
+    /// The newer version; the current one, if not given
+    #[arg(value_name = "B")]
+    pub to: Option<String>,
+    /// Only the packages; the trees are not walked
+    #[arg(long, conflicts_with = "stat")]
+    pub packages: bool,
+    /// Only the packages and how many entries differ
+    #[arg(long)]
+    pub stat: bool,
+    /// Compare every byte, also of files that are known not to have been touched
+    #[arg(long, conflicts_with = "packages")]
+    pub full: bool,
     #[command(flatten)]
     /// Machine-readable output.
     pub json: Json,

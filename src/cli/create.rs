@@ -20,10 +20,7 @@ use crate::template::{self, Profile, Template};
 pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     context.require_root("create")?;
     let from: import::Source = args.from.parse().map_err(|error| Error::new(Status::Usage, error))?;
-    let from = match from {
-        import::Source::Path(path) => import::Source::Path(absolute(&context.process, &path)?),
-        other => other,
-    };
+    let from = from.map_path(|path| absolute(&context.process, path))?;
     // A wrong path is found before anything is made.
     let opened = from.open()?;
     let _held = Context::hold_signals()?;

@@ -119,6 +119,11 @@ impl From<source::Error> for Error {
             E::Settling(_) => (Status::Busy, None),
             E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
             E::NotReady(_) => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::NoSuchVersion { template, .. } => {
+                (Status::NotFound, Some(format!("zchroot history {template}")))
+            }
+            E::NotStanding(_) => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::UpToDate { session, .. } => (Status::Failed, Some(format!("zchroot source commit {session}"))),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))

@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod context;
 mod create;
+mod diff;
 mod end;
 mod error;
 mod exec;
@@ -57,6 +58,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::List(args) => list::run(&args, context),
         Command::Info(args) => info::run(&args, context),
         Command::History(args) => history::run(&args, context),
+        Command::Diff(args) => diff::run(&args, context),
         Command::Run(args) => run::run(&args, context),
         Command::Begin(args) => exec::begin(&args, context),
         Command::Exec(args) => exec::run(&args, context),

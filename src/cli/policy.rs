@@ -83,6 +83,30 @@ pub(super) fn may_roll_back(context: &Context, template: &Template, what: &str) 
     )))
 }
 
+/// Refuses who may not see all of a template's versions: only who may be root in it can see all files, and who may
+/// begin a session its packages. Returns the template's own name.
+pub(super) fn may_look(
+    context: &Context,
+    name: &TemplateName,
+    packages: bool,
+) -> Result<TemplateName, Error> {
+    let template = match context.template(name) {
+        // A template whose definition is gone still has its versions.
+        Err(_) if context.process.caller().is_root() => return Ok(name.clone()),
+        other => other?,
+    };
+    if packages && may_begin(context, &template.name, &template.access).is_ok() {
+        return Ok(template.name);
+    }
+    if may_be_root(context, &template.source.access) {
+        return Ok(template.name);
+    }
+    let root = Account::by_uid(nix::unistd::Uid::from_raw(0))
+        .map_err(|error| Error::new(super::Status::Failed, error))?;
+    may_use(context, &template.name, &template.access, &root)?;
+    Ok(template.name)
+}
+
 /// Refuses who did not begin the session, or wants to be somebody else in it than he may be.
 pub(super) fn may_enter(context: &Context, record: &Record, target: &Account) -> Result<(), Error> {
     let caller = who(context);

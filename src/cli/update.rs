@@ -84,7 +84,7 @@ fn stand_again(begun: &Begun, args: &Update, context: &Context) {
 fn is_young(template: &Template, args: &Update, context: &Context) -> Result<bool, Error> {
     let Some(limit) = args.if_older else { return Ok(false) };
     let sources = context.sources()?;
-    let Some(current) = raised(|| sources.current(&template.name))? else { return Ok(false) };
+    let Some(current) = raised(|| sources.current_version(&template.name))? else { return Ok(false) };
     // A clock that went back makes a version look new; what is of the future is not older either.
     let age = Timestamp::now().duration_since(current.created);
     let young = u64::try_from(age.as_secs()).unwrap_or(0) < limit.duration().as_secs();

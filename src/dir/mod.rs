@@ -49,8 +49,9 @@ mod place;
 mod session;
 mod settle;
 mod trash;
+mod written;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use crate::store::{
@@ -184,6 +185,22 @@ impl Store for DirStore {
 
     fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
         mount::mount(self, tree, at, options)
+    }
+
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<()> {
+        let found = place::complete(self, template, version)?;
+        let (_, dir) = found.ok_or_else(|| gone("look at", &self.version(template, version)))?;
+        look(dir.as_fd());
+        Ok(())
+    }
+
+    fn written(&self, session: &SessionId) -> Result<Option<tree::Guide>> {
+        written::guide(self, session)
     }
 
     fn used(&self, tree: &Tree) -> Result<u64> {

@@ -92,20 +92,24 @@ fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Re
     if flags == MountFlags::BIND {
         return Ok(());
     }
-    undo_unless_ok(at, mount_remount(at, flags, c""))
+    undo_unless_ok(at, "restrict mount", || mount_remount(at, flags, c""))
 }
 
 fn make_private(at: &Path) -> io::Result<()> {
-    undo_unless_ok(at, mount_change(at, MountPropagationFlags::PRIVATE))
+    undo_unless_ok(at, "make mount private", || mount_change(at, MountPropagationFlags::PRIVATE))
 }
 
-fn undo_unless_ok(at: &Path, result: rustix::io::Result<()>) -> io::Result<()> {
-    result.map_err(|error| {
+fn undo_unless_ok(
+    at: &Path,
+    name: &'static str,
+    step: impl FnOnce() -> rustix::io::Result<()>,
+) -> io::Result<()> {
+    effect::point(name).and_then(|()| Ok(step()?)).inspect_err(|_| {
         // The mount was never used, so nothing can be lost with it.
-        if let Err(undo) = unmount(at, UnmountFlags::DETACH) {
+        let undone = effect::point("unmount").and_then(|()| Ok(unmount(at, UnmountFlags::DETACH)?));
+        if let Err(undo) = undone {
             tracing::warn!(at = %at.display(), "a mount stays: {undo}");
         }
-        error.into()
     })
 }
 
@@ -147,7 +151,7 @@ struct MountLine {
 }
 
 fn mounts() -> Result<Vec<MountLine>> {
-    let path = Path::new("/proc/self/mountinfo");
+    let path = Path::new("/proc/thread-self/mountinfo");
     let mut bytes = Vec::with_capacity(mountinfo::USUAL);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())

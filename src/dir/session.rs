@@ -109,7 +109,9 @@ fn fill(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = rustix::fs::openat(dir, UNREADY, flags, Mode::empty())
         .map_err(|error| failed("open", &upper)(error.into()))?;
-    tree::copy_attributes(base.as_fd(), top.as_fd()).map_err(failed("set the attributes of", &upper))?;
+    effect::point("copy attributes")
+        .and_then(|()| tree::copy_attributes(base.as_fd(), top.as_fd()))
+        .map_err(failed("set the attributes of", &upper))?;
     step("rename", || rustix::fs::renameat(dir, UNREADY, dir, UPPER)).map_err(failed("rename", &upper))
 }
 

@@ -24,7 +24,8 @@ use rustix::process::{Pid, Signal};
 use super::Filled;
 use super::error::{Error, Result};
 use super::source::{DEFAULT_MIRROR, DEFAULT_VARIANT};
-use super::tar::{Aside, Unpacking};
+use super::tar;
+use super::unpack::Aside;
 use crate::store::Progress;
 use crate::sys::effect;
 
@@ -81,7 +82,7 @@ impl Order {
         // The worker comes first: it must not hold the ends of mmdebstrap's pipes open.
         let (archive, out) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| failed(error.into()))?;
-        let unpacking = Unpacking::start(archive.as_fd(), &name, root)?;
+        let unpacking = tar::start(archive.as_fd(), &name, root)?;
         drop(archive);
         let mut running = self.spawn(out.into()).map_err(failed)?;
         let unpacked = unpacking.finish(progress, Some(&mut running));

@@ -17,10 +17,16 @@
 mod bootstrap;
 mod directory;
 mod error;
+#[cfg(test)]
+mod fixture;
+mod hash;
+mod oci;
 mod source;
+mod squashfs;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -56,6 +62,8 @@ pub fn fill(source: &Source, opened: Opened, root: &Path, progress: &mut dyn Pro
         Input::Bootstrap(order) => order.fill(root, progress),
         Input::Directory(directory) => directory::fill(&directory, &name, root, progress),
         Input::Tar { archive, size } => tar::fill(&archive, size, &name, root, progress),
+        Input::Oci(image) => oci::fill(&image, &name, root, progress),
+        Input::Squashfs { image, size } => squashfs::fill(&image, size, &name, root, progress),
     }
 }
 

@@ -11,15 +11,14 @@ use std::str::FromStr;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
-use super::bootstrap;
 use super::error::{Error, Result};
+use super::{bootstrap, oci, squashfs};
 
 /// The mirror that a bootstrap uses when none is named.
 pub const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 /// The variant that a bootstrap makes when none is named: the essential packages and apt.
 pub const DEFAULT_VARIANT: &str = "minbase";
 const LONGEST_WORD: usize = 64;
-const SQUASHFS_MAGIC: [u8; 4] = *b"hsqs";
 
 /// Where the tree of a template's first version comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +32,15 @@ pub enum Source {
         /// Where packages come from, else [`DEFAULT_MIRROR`].
         mirror: Option<String>,
     },
+    /// An image in an OCI layout: `oci:DIR[:TAG]`.
+    Oci {
+        /// The layout.
+        dir: PathBuf,
+        /// The image in it, else its only one.
+        tag: Option<String>,
+    },
+    /// An image that docker save wrote: `docker-archive:FILE`.
+    DockerArchive(PathBuf),
     /// A directory of the host or an archive: which of them is decided on what is really opened.
     Path(PathBuf),
 }
@@ -54,7 +62,9 @@ pub struct Opened(pub(super) Input);
 pub(super) enum Input {
     Bootstrap(bootstrap::Order),
     Directory(File),
+    Oci(oci::Image),
     Tar { archive: File, size: u64 },
+    Squashfs { image: File, size: u64 },
 }
 
 impl Source {
@@ -68,29 +78,59 @@ impl Source {
                 bootstrap::Order::new(suite, variant.as_deref(), mirror.as_deref())
                     .map(|order| Opened(Input::Bootstrap(order)))
             }
+            Self::Oci { dir, tag } => oci::open_layout(dir, tag.as_deref(), &self.to_string())
+                .map(|image| Opened(Input::Oci(image))),
+            Self::DockerArchive(path) => open_docker(path, &self.to_string()).map(Opened),
             Self::Path(path) => open_path(path).map(Opened),
         }
+    }
+
+    /// The source with its path, if it has one, made another: absolute, for one.
+    ///
+    /// # Errors
+    /// That of `change`.
+    pub fn map_path<E>(
+        self,
+        change: impl FnOnce(&Path) -> std::result::Result<PathBuf, E>,
+    ) -> std::result::Result<Self, E> {
+        Ok(match self {
+            Self::Bootstrap { .. } => self,
+            Self::Oci { dir, tag } => Self::Oci { dir: change(&dir)?, tag },
+            Self::DockerArchive(path) => Self::DockerArchive(change(&path)?),
+            Self::Path(path) => Self::Path(change(&path)?),
+        })
     }
 }
 
 /// Opens what a path names. `O_NONBLOCK`: a fifo that nobody writes to must not hang us.
-fn open_path(path: &Path) -> Result<Input> {
-    let name = path.display().to_string();
+fn open_file(path: &Path, name: &str) -> Result<(File, FileType, u64)> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let open = rustix::fs::openat(CWD, path, flags, Mode::empty());
-    let file = open.map(File::from).map_err(|error| Error::failed("open", &name, error))?;
-    let stat = rustix::fs::fstat(&file).map_err(|error| Error::failed("stat", &name, error))?;
-    match FileType::from_raw_mode(stat.st_mode) {
+    let file = open.map(File::from).map_err(|error| Error::failed("open", name, error))?;
+    let stat = rustix::fs::fstat(&file).map_err(|error| Error::failed("stat", name, error))?;
+    Ok((file, FileType::from_raw_mode(stat.st_mode), u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+fn open_path(path: &Path) -> Result<Input> {
+    let name = path.display().to_string();
+    let (file, kind, size) = open_file(path, &name)?;
+    match kind {
         FileType::Directory => directory_allowed(&name).map(|()| Input::Directory(file)),
-        FileType::RegularFile => {
-            not_a_squashfs(&file, &name)?;
-            Ok(Input::Tar { archive: file, size: u64::try_from(stat.st_size).unwrap_or(0) })
-        }
+        FileType::RegularFile if is_squashfs(&file, &name)? => Ok(Input::Squashfs { image: file, size }),
+        FileType::RegularFile => Ok(Input::Tar { archive: file, size }),
         other => Err(Error::NotASource {
             object: name,
-            why: format!("it is a {}; name a directory, or a tar archive as a file", describe(other)),
+            why: format!("it is a {}; name a directory, or an archive as a file", describe(other)),
         }),
     }
+}
+
+fn open_docker(path: &Path, name: &str) -> Result<Input> {
+    let (file, kind, size) = open_file(path, name)?;
+    if kind != FileType::RegularFile {
+        return Err(Error::NotASource { object: name.to_owned(), why: "it is no file".to_owned() });
+    }
+    oci::open_docker(file, size, name).map(Input::Oci)
 }
 
 /// The copy is made as root: what the caller may not read in it must not become readable in a template.
@@ -106,16 +146,10 @@ fn directory_allowed(name: &str) -> Result<()> {
     })
 }
 
-fn not_a_squashfs(file: &File, name: &str) -> Result<()> {
+fn is_squashfs(file: &File, name: &str) -> Result<bool> {
     let mut magic = [0_u8; 4];
     let read = rustix::io::pread(file.as_fd(), &mut magic, 0);
-    if read.map_err(|error| Error::failed("read", name, error))? == 4 && magic == SQUASHFS_MAGIC {
-        return Err(Error::NotASource {
-            object: name.to_owned(),
-            why: "it is a squashfs image; turn it into a tar archive with sqfs2tar first".to_owned(),
-        });
-    }
-    Ok(())
+    Ok(read.map_err(|error| Error::failed("read", name, error))? == 4 && magic == squashfs::MAGIC)
 }
 
 fn describe(kind: FileType) -> &'static str {
@@ -132,13 +166,36 @@ impl FromStr for Source {
 
     fn from_str(text: &str) -> std::result::Result<Self, SourceError> {
         let refuse = |why| SourceError { text: text.to_owned(), why };
-        match text.strip_prefix("bootstrap:") {
-            Some(order) => parse_bootstrap(order).map_err(refuse),
-            None if text.is_empty() => Err(refuse("it is empty")),
-            None if text.contains('\0') => Err(refuse("a path has no NUL in it")),
-            None => Ok(Self::Path(PathBuf::from(text))),
+        if text.contains('\0') {
+            return Err(refuse("a path has no NUL in it"));
+        }
+        if let Some(layout) = text.strip_prefix("oci:") {
+            return parse_oci(layout).map_err(refuse);
+        }
+        match (text.strip_prefix("bootstrap:"), text.strip_prefix("docker-archive:")) {
+            (Some(order), _) => parse_bootstrap(order).map_err(refuse),
+            (_, Some("")) => Err(refuse("no file is named")),
+            (_, Some(file)) => Ok(Self::DockerArchive(PathBuf::from(file))),
+            _ if text.is_empty() => Err(refuse("it is empty")),
+            _ => Ok(Self::Path(PathBuf::from(text))),
         }
     }
+}
+
+fn parse_oci(text: &str) -> std::result::Result<Source, &'static str> {
+    let (dir, tag) = match text.rsplit_once(':') {
+        // A colon in a directory's name, and no tag: a tag has no slash.
+        Some((_, tag)) if tag.contains('/') => (text, None),
+        Some((dir, tag)) => (dir, Some(tag)),
+        None => (text, None),
+    };
+    if dir.is_empty() {
+        return Err("it is oci:DIR[:TAG]");
+    }
+    if tag.is_some_and(|tag| tag.is_empty() || tag.len() > 255 || tag.contains(char::is_control)) {
+        return Err("the tag must be a word");
+    }
+    Ok(Source::Oci { dir: PathBuf::from(dir), tag: tag.map(str::to_owned) })
 }
 
 fn parse_bootstrap(order: &str) -> std::result::Result<Source, &'static str> {
@@ -189,6 +246,9 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => path.display().fmt(f),
+            Self::DockerArchive(path) => write!(f, "docker-archive:{}", path.display()),
+            Self::Oci { dir, tag: None } => write!(f, "oci:{}", dir.display()),
+            Self::Oci { dir, tag: Some(tag) } => write!(f, "oci:{}:{tag}", dir.display()),
             Self::Bootstrap { suite, variant, mirror } => {
                 write!(f, "bootstrap:{suite}")?;
                 [variant, mirror].into_iter().flatten().try_for_each(|field| write!(f, ",{field}"))
@@ -225,6 +285,10 @@ mod tests {
             ("bootstrap:sid,file:///srv/mirror", bootstrap("sid", None, Some("file:///srv/mirror"))),
             ("bootstrap:sid,copy:///srv/mirror", bootstrap("sid", None, Some("copy:///srv/mirror"))),
             ("/srv/chroot/sid", Source::Path("/srv/chroot/sid".into())),
+            ("oci:/srv/sid", Source::Oci { dir: "/srv/sid".into(), tag: None }),
+            ("oci:sid:latest", Source::Oci { dir: "sid".into(), tag: Some("latest".to_owned()) }),
+            ("oci:a:b/c", Source::Oci { dir: "a:b/c".into(), tag: None }),
+            ("docker-archive:x.tar", Source::DockerArchive("x.tar".into())),
             ("sid.tar.zst", Source::Path("sid.tar.zst".into())),
             ("./bootstrap:sid", Source::Path("./bootstrap:sid".into())),
             ("a b,c", Source::Path("a b,c".into())),
@@ -241,6 +305,10 @@ mod tests {
             ("", "empty"),
             ("a\0b", "NUL"),
             ("bootstrap:", "suite"),
+            ("oci:", "DIR"),
+            ("oci::x", "DIR"),
+            ("oci:x:", "tag"),
+            ("docker-archive:", "no file"),
             ("bootstrap:-sid", "suite"),
             ("bootstrap:Sid", "suite"),
             ("bootstrap:../sid", "suite"),

@@ -65,7 +65,9 @@ impl Sessions<'_> {
             Ok(record) => record,
             Err(error) => {
                 lock.remove()?;
-                return Err(error.into());
+                // One that is gone ended by itself since it was listed.
+                let is_gone = matches!(error, record::Error::Unknown(_));
+                return if is_gone { Ok(Recovered::Ended) } else { Err(error.into()) };
             }
         };
         let begun = Begun { record, lock };

@@ -8,7 +8,7 @@ use super::{Error, PATIENCE, Sessions};
 use crate::store::{Memory, MountOptions};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::sys::mount::{self, How};
 use crate::sys::mountinfo::Source;
 use crate::sys::reap::{self, Left};
@@ -61,7 +61,7 @@ impl Sessions<'_> {
         if mount::is_mount_root(&mounts)? {
             return Ok(());
         }
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         let lock = Lock::take(&self.layout().mounts_lock(), PATIENCE)?;
         let _lock = lock.ok_or_else(|| {
             Error::sys("make private", mounts.display(), std::io::Error::from_raw_os_error(libc::EBUSY))

@@ -7,8 +7,7 @@ use super::{Error, Fate, Keep, Sources, Version};
 use crate::session::record::{Kind, Record, State};
 use crate::session::{self, Begun};
 use crate::store::{Published, Settled, TemplateName, VersionId, pointer};
-use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::template::Profile;
 
 /// How long settling waits for another that settles the same template.
@@ -105,7 +104,7 @@ impl Sources<'_> {
     /// # Errors
     /// Records, pins or store cannot be read: then nothing goes.
     pub fn settle(&self, template: &TemplateName, keep: impl Into<Keep>) -> Result<Settled, Error> {
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         let Some(_lock) = Lock::take(&self.layout().template_lock(template), PATIENCE)? else {
             let deferred = vec![format!("template {template} is being settled by another")];
             return Ok(Settled { deferred, ..Settled::default() });

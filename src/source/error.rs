@@ -91,6 +91,41 @@ pub enum Error {
         /// What its draft became.
         version: VersionId,
     },
+    /// There is no such version, or its tree was reclaimed.
+    #[error("template {template} has no version {version}")]
+    NoSuchVersion {
+        /// Whose.
+        template: TemplateName,
+        /// What was asked for.
+        version: String,
+    },
+    /// The session is of no version.
+    #[error("session {0} is based on no version: there is nothing to compare it with")]
+    NoBase(SessionId),
+    /// Its tree is not mounted.
+    #[error("session {0} does not stand")]
+    NotStanding(SessionId),
+    /// The base of a source session is current.
+    #[error("the base of session {session} is current: version {base} of {template}")]
+    UpToDate {
+        /// Which session.
+        session: SessionId,
+        /// Whose versions.
+        template: TemplateName,
+        /// What it is based on.
+        base: VersionId,
+    },
+    /// A tree could not be read.
+    #[error("cannot {op} {object}")]
+    Tree {
+        /// What was tried.
+        op: &'static str,
+        /// With what.
+        object: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
     /// The session refused.
     #[error(transparent)]
     Session(#[from] session::Error),

@@ -39,7 +39,7 @@ impl Sources<'_> {
     ///
     /// # Errors
     /// The store or the version's file cannot be read.
-    pub fn current(&self, template: &TemplateName) -> Result<Option<Version>, Error> {
+    pub fn current_version(&self, template: &TemplateName) -> Result<Option<Version>, Error> {
         match self.store().current(template)? {
             Some(id) => Ok(Version::load(self.layout(), template, &id)?),
             None => Ok(None),

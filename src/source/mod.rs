@@ -16,9 +16,11 @@
 
 mod commit;
 mod create;
+pub mod diff;
 mod error;
 mod history;
 mod keep;
+mod named;
 mod pin;
 mod rollback;
 mod spec;

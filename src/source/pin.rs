@@ -15,7 +15,7 @@ use super::{Error, NoMatch, Sources, Version, VersionSpec, Why};
 use crate::session::record::Owner;
 use crate::store::{Layout, Outcome, TemplateName, VersionId};
 use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 
 const LONGEST: u64 = 64 * 1024;
 const FORMAT: u32 = 1;
@@ -165,7 +165,7 @@ impl Sources<'_> {
     }
 
     fn lock_pins(&self, template: &TemplateName) -> Result<Lock, Error> {
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         let lock = Lock::take(&self.layout().template_lock(template), PATIENCE)?;
         lock.ok_or_else(|| Error::Settling(template.clone()))
     }

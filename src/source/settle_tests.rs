@@ -51,6 +51,14 @@ impl Store for Busy {
         }
         self.store.settle(template, may_go)
     }
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(std::os::fd::BorrowedFd<'_>),
+    ) -> StoreResult<()> {
+        self.store.look_at(template, version, look)
+    }
     fn kind(&self) -> StoreKind {
         self.store.kind()
     }

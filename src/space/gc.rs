@@ -15,7 +15,7 @@ use crate::session::{self, Sessions};
 use crate::source::{Error, Keep, Sources};
 use crate::store::{Layout, SessionId, TemplateName, VersionId};
 use crate::sys::cgroup::Cgroup;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::sys::mount::{self, How};
 use crate::sys::{chain, file};
 
@@ -285,7 +285,7 @@ impl<'a> Gc<'a> {
         remove: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let in_use = || session::Error::InUse(session.clone());
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         let lock = Lock::take(&self.layout().session_lock(session), Duration::ZERO)?.ok_or_else(in_use)?;
         if self.sessions.records().stands(session)? {
             return Err(in_use().into());

@@ -12,6 +12,7 @@
 //! - Every call may be repeated after a crash: what is already so is left so.
 //! - `*_drop` of what is not there is [`Outcome::Unchanged`], not an error.
 
+pub mod digest;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -20,11 +21,15 @@ mod name;
 pub mod pointer;
 
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::tree::Guide;
+
+pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
 pub use layout::Layout;
 pub use name::{NameError, SessionId, TemplateName, VersionId, check as check_name};
@@ -310,6 +315,34 @@ pub trait Store: fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Gone`] if there is no such tree.
     fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()>;
+
+    /// Shows `look` the top of a complete version, to be read. Nothing of it is in anybody's way: a commit, a settle
+    /// or the end of a session meanwhile is not held up. A version that settle drops meanwhile may lose its files
+    /// while they are read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] if the version is not there.
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<()>;
+
+    /// Whether a file keeps its inode number from version to version: then one whose number and change time are
+    /// the same in two of them was not touched between them.
+    fn keeps_inodes(&self) -> bool {
+        false
+    }
+
+    /// What a session wrote over its version, as a guide to a walk through either, where the store can tell without
+    /// looking at all. Not for a session whose [`Memory`] it writes to.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn written(&self, _session: &SessionId) -> Result<Option<Guide>> {
+        Ok(None)
+    }
 
     /// Bytes that a tree takes: of a session what it alone takes, of a version or draft what it holds.
     ///

@@ -24,12 +24,14 @@
 mod engine;
 mod ffi;
 mod listing;
+mod look;
 mod names;
 mod settle;
 mod setup;
 mod trial;
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -344,6 +346,19 @@ impl Store for ZfsStore {
 
     fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
         self.mount_tree(tree, at, options)
+    }
+
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<()> {
+        self.show_clone(template, version, look)
+    }
+
+    fn keeps_inodes(&self) -> bool {
+        true
     }
 
     fn used(&self, tree: &Tree) -> Result<u64> {

@@ -11,6 +11,7 @@
 mod harness;
 
 mod create;
+mod diff;
 mod gc;
 mod history;
 mod output;

@@ -9,25 +9,18 @@ use std::io::{self, Read};
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use super::member::{Kind, Member, PaxSparse, Sparse};
+use super::header::PaxSparse;
 use super::pax;
+use crate::import::unpack::member::{Kind, Member, Sparse};
+use crate::import::unpack::{broken, cut_off};
 
 const BLOCK: u64 = 512;
 /// No name, link target or set of attributes of a real file comes near it.
 const LONGEST_EXTENSION: u64 = 4 << 20;
 const MOST_PIECES: usize = 1 << 20;
 
-/// An archive that is wrong in itself.
-pub(super) fn broken(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
-fn cut_off() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends too early: it was cut off")
-}
-
 /// The walk over an archive.
-pub(super) struct Archive<R> {
+pub(in crate::import) struct Archive<R> {
     input: R,
     /// Of the data of the current member, what was not read yet.
     left: u64,
@@ -46,12 +39,12 @@ struct Extensions {
 }
 
 impl<R: Read> Archive<R> {
-    pub(super) fn new(input: R) -> Self {
+    pub(in crate::import) fn new(input: R) -> Self {
         Self { input, left: 0, filler: 0, members: 0, global: Vec::new() }
     }
 
     /// The next member, `None` at the end mark. What was not read of the former one is passed over.
-    pub(super) fn next(&mut self) -> io::Result<Option<Member>> {
+    pub(in crate::import) fn next(&mut self) -> io::Result<Option<Member>> {
         let mut extensions = Extensions::default();
         loop {
             let Some(header) = self.next_header()? else { return Ok(None) };
@@ -75,12 +68,12 @@ impl<R: Read> Archive<R> {
     }
 
     /// The data of the current member as the archive holds it.
-    pub(super) fn data(&mut self) -> Data<'_, R> {
+    pub(in crate::import) fn data(&mut self) -> Data<'_, R> {
         Data { archive: self }
     }
 
     /// Ends the walk: what reads the archive can then see to its own end.
-    pub(super) fn into_inner(self) -> R {
+    pub(in crate::import) fn into_inner(self) -> R {
         self.input
     }
 
@@ -241,7 +234,7 @@ fn pairs(numbers: &[u64]) -> io::Result<Vec<(u64, u64)>> {
 }
 
 /// The data of one member.
-pub(super) struct Data<'a, R> {
+pub(in crate::import) struct Data<'a, R> {
     archive: &'a mut Archive<R>,
 }
 

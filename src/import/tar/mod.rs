@@ -1,79 +1,30 @@
-//! A tar archive becomes a tree: in a worker that is shut into the tree, first error ends it.
+//! A tar archive, plain or compressed, becomes a tree.
 //!
-//! The archive is hostile until proved otherwise. It comes to the worker as an open fd; the worker sees nothing
-//! but the (empty) tree, has the six capabilities that making files of all kinds takes, and speaks to us through
-//! [`report`] only. Nothing is kept of a tree that failed: the caller drops the draft.
-//!
-//! Kept: content, holes, modes with setuid bits, numeric owners, times to the nanosecond, symlinks, hard links,
-//! device nodes, fifos, extended attributes `user.*`, `security.capability` and ACLs stored as such. What is left
-//! out is in [`Filled::notes`].
+//! ```text
+//! stream.rs   the archive's bytes, whatever they are compressed with
+//! archive.rs  the walk over headers, extensions and data
+//! header.rs   what one header and its extensions say
+//! pax.rs      records of extended headers
+//! ```
 
-mod archive;
-mod attributes;
-mod member;
+pub(super) mod archive;
+mod header;
 mod pax;
-mod report;
-mod stream;
+pub(super) mod stream;
 #[cfg(test)]
 mod tests;
-mod tree;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
-
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
-use rustix::pipe::PipeFlags;
-use rustix::process::WaitStatus;
-use rustix::thread::CapabilitySet;
 
 use self::archive::Archive;
-use self::report::{Beat, Failure, Message};
 use self::stream::{Input, Stream};
-use self::tree::Tree;
 use super::Filled;
 use super::error::{Error, Result};
+use super::unpack::{Site, Unpacking};
 use crate::store::Progress;
-use crate::sys::file;
-use crate::sys::worker::{self, Worker};
-
-const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::MKNOD)
-    .union(CapabilitySet::SETFCAP);
-/// Without a sign of life for so long, and nearly full, it is out of room: near a quota ZFS lets writers wait
-/// instead of failing them (openzfs/zfs#1668).
-const PATIENCE: Duration = Duration::from_secs(30);
-const NEARLY_FULL: u64 = 32 << 20;
-const MOST_NOTES: usize = 32;
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
-
-/// An unpacking that is going on.
-#[derive(Debug)]
-pub(super) struct Unpacking {
-    worker: Worker,
-    reports: OwnedFd,
-    buffer: Vec<u8>,
-    name: String,
-    root: File,
-    read: u64,
-    notes: Vec<String>,
-    last: Instant,
-    patience: Duration,
-}
-
-/// Something else to listen to while a tree is unpacked.
-pub(super) trait Aside {
-    /// What to wait for; `None` when there is nothing more to come.
-    fn fd(&self) -> Option<BorrowedFd<'_>>;
-    /// It can be read.
-    fn ready(&mut self, progress: &mut dyn Progress);
-}
 
 /// Unpacks the archive `name` of `size` bytes into the mounted empty tree `root`.
 ///
@@ -86,168 +37,29 @@ pub(super) fn fill(
     root: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Filled> {
-    let unpacking = Unpacking::start(archive.as_fd(), name, root)?;
+    let unpacking = start(archive.as_fd(), name, root)?;
     progress.start(&format!("unpack {name}"), Some(size));
     let filled = unpacking.finish(progress, None);
     progress.finish();
     filled
 }
 
-impl Unpacking {
-    /// Starts the worker on an open archive, which may be a pipe.
-    pub(super) fn start(archive: BorrowedFd<'_>, name: &str, root: &Path) -> Result<Self> {
-        let failed = |error: io::Error| Error::failed("start to unpack", name, error);
-        let tree = file::open_dir(root)?;
-        let (reports, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
-        let archive = File::from(archive.try_clone_to_owned().map_err(failed)?);
-        let pipe = File::from(pipe);
-        let keep = [archive.as_fd(), pipe.as_fd()];
-        let worker = Worker::fork(&keep, || work(&archive, &pipe, root)).map_err(failed)?;
-        Ok(Self {
-            worker,
-            reports,
-            buffer: Vec::new(),
-            name: name.to_owned(),
-            root: tree,
-            read: 0,
-            notes: Vec::new(),
-            last: Instant::now(),
-            patience: PATIENCE,
-        })
-    }
-
-    /// Goes on until the tree is full or the worker gave up, listening to `aside` meanwhile.
-    pub(super) fn finish(
-        mut self,
-        progress: &mut dyn Progress,
-        mut aside: Option<&mut dyn Aside>,
-    ) -> Result<Filled> {
-        loop {
-            let (reports, other) = self.wait(aside.as_deref())?;
-            if other && let Some(aside) = aside.as_deref_mut() {
-                aside.ready(progress);
-            }
-            if !reports {
-                self.look_for_room()?;
-            } else if let Some(end) = self.hear(progress)? {
-                return self.end(end);
-            }
-        }
-    }
-
-    /// Waits a moment; which of the two has something to say.
-    fn wait(&self, aside: Option<&dyn Aside>) -> Result<(bool, bool)> {
-        let mut fds = vec![PollFd::new(&self.reports, PollFlags::IN)];
-        let aside = aside.and_then(Aside::fd);
-        fds.extend(aside.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        match rustix::event::poll(&mut fds, Some(&TICK)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(self.failed(error.into())),
-        }
-        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok((ready.next().unwrap_or(false), ready.next().unwrap_or(false)))
-    }
-
-    /// Reads what the worker said; its last word if that came, a silent failure if it ended without.
-    fn hear(&mut self, progress: &mut dyn Progress) -> Result<Option<Message>> {
-        let mut chunk = [0_u8; 8192];
-        let read = match rustix::io::read(&self.reports, &mut chunk) {
-            Err(Errno::INTR) => return Ok(None),
-            other => other.map_err(|error| self.failed(error.into()))?,
-        };
-        self.last = Instant::now();
-        self.buffer.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        while let Some((message, length)) =
-            Message::decode(&self.buffer).map_err(|error| self.failed(error))?
-        {
-            self.buffer.drain(..length);
-            match message {
-                Message::Progress(now) => {
-                    progress.advance(now.saturating_sub(self.read));
-                    self.read = self.read.max(now);
-                }
-                Message::Note(note) if self.notes.len() < MOST_NOTES => self.notes.push(note),
-                Message::Note(_) => {}
-                end => return Ok(Some(end)),
-            }
-        }
-        Ok((read == 0).then(|| Message::Failed(Failure::silent())))
-    }
-
-    /// The last word was said: looks at the exit status too.
-    fn end(self, message: Message) -> Result<Filled> {
-        let Self { worker, name, notes, .. } = self;
-        let failed = |error: io::Error| Error::failed("unpack", &name, error);
-        let status = worker.wait().map_err(failed)?;
-        match message {
-            Message::Done { bytes, files } if status.exit_status() == Some(0) => {
-                Ok(Filled { bytes, files, notes })
-            }
-            Message::Failed(failure) if !failure.is_silent() && failure.entry.is_empty() => {
-                Err(failed(failure.cause()))
-            }
-            Message::Failed(failure) if !failure.is_silent() => {
-                let object = format!("\"{}\" of {name}", failure.entry);
-                Err(Error::failed("unpack", object, failure.cause()))
-            }
-            _ => Err(failed(io::Error::other(format!("the worker ended {}", describe(status))))),
-        }
-    }
-
-    /// No word for too long while the tree has no room: that is "no room". The worker is killed by its drop.
-    fn look_for_room(&self) -> Result<()> {
-        if self.last.elapsed() < self.patience {
-            return Ok(());
-        }
-        let space = rustix::fs::fstatvfs(&self.root).map_err(|error| self.failed(error.into()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        let total = space.f_blocks.saturating_mul(space.f_frsize);
-        if free < NEARLY_FULL.min(total / 20) {
-            return Err(self.failed(Errno::NOSPC.into()));
-        }
-        Ok(())
-    }
-
-    fn failed(&self, error: io::Error) -> Error {
-        Error::failed("unpack", &self.name, error)
-    }
+/// Starts the worker on an open archive, which may be a pipe.
+pub(super) fn start(archive: BorrowedFd<'_>, name: &str, root: &Path) -> Result<Unpacking> {
+    let copy = archive.try_clone_to_owned().map(File::from);
+    let archive = copy.map_err(|error| Error::failed("start to unpack", name, error))?;
+    Unpacking::start(&[archive.as_fd()], name, root, |site| unpack(&archive, site))
 }
 
-/// How a child ended, for people.
-pub(super) fn describe(status: WaitStatus) -> String {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => format!("with status {code}"),
-        (None, Some(signal)) => format!("by signal {signal}"),
-        (None, None) => "in a way that is not known".to_owned(),
-    }
-}
-
-/// The worker's whole life: its exit status.
-fn work(archive: &File, pipe: &File, root: &Path) -> u8 {
-    let (Ok(archive), Ok(pipe)) = (archive.try_clone(), pipe.try_clone()) else { return 1 };
-    let beat = Beat::new(pipe);
-    let mut entry = Vec::new();
-    let last_word = match unpack(archive, &beat, root, &mut entry) {
-        Ok(done) => done,
-        Err(error) => Message::Failed(Failure::new(&entry, &error)),
-    };
-    u8::from(beat.say(&last_word).is_err())
-}
-
-fn unpack(archive: File, beat: &Beat, root: &Path, entry: &mut Vec<u8>) -> io::Result<Message> {
-    worker::confine(root, CAPABILITIES)?;
-    let mut archive = Archive::new(Stream::new(Input::new(archive, beat.clone()))?);
-    let mut tree = Tree::new(beat.clone())?;
+fn unpack(archive: &File, site: &mut Site) -> io::Result<()> {
+    let input = Input::over(Box::new(archive.try_clone()?), site.beat.clone());
+    let mut archive = Archive::new(Stream::new(input)?);
     while let Some(member) = archive.next()? {
-        entry.clone_from(&member.path);
-        tree.write(&member, &mut archive.data())?;
-        entry.clear();
+        site.entry.clone_from(&member.path);
+        site.tree.write(&member, &mut archive.data())?;
+        site.entry.clear();
     }
     // To the end: checksums stand there, and whoever writes the pipe must not be cut off.
     io::copy(&mut archive.into_inner(), &mut io::sink())?;
-    tree.finish()?;
-    for note in tree.notes.iter() {
-        beat.say(&Message::Note(note.clone()))?;
-    }
-    Ok(Message::Done { bytes: tree.bytes, files: tree.files })
+    Ok(())
 }

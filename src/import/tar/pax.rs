@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::archive::broken;
+use crate::import::unpack::broken;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]

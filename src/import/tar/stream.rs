@@ -4,25 +4,50 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
-use super::archive::broken;
-use super::report::Beat;
+use crate::import::unpack::broken;
+use crate::import::unpack::report::Beat;
 
 const BUFFER: usize = 256 << 10;
 /// What a hostile archive may make a decoder take: xz -9 needs 65 MiB, zstd --ultra -22 128 MiB.
 const MOST_MEMORY: u64 = 1 << 30;
 
-/// The file itself, counted; can look ahead.
-pub(super) struct Input {
-    file: File,
+/// A part of a file that others may read as well: it has its own place in it.
+pub(in crate::import) struct Piece {
+    file: Rc<File>,
+    at: u64,
+    end: u64,
+}
+
+impl Piece {
+    pub(in crate::import) fn new(file: Rc<File>, at: u64, size: u64) -> Self {
+        Self { file, at, end: at.saturating_add(size) }
+    }
+}
+
+impl Read for Piece {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let (head, _) = buffer.split_at_mut(most);
+        let read = self.file.read_at(head, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// What is read, counted; can look ahead.
+pub(in crate::import) struct Input {
+    source: Box<dyn Read>,
     buffer: Vec<u8>,
     at: usize,
     beat: Beat,
 }
 
 impl Input {
-    pub(super) fn new(file: File, beat: Beat) -> Self {
-        Self { file, buffer: Vec::new(), at: 0, beat }
+    pub(in crate::import) fn over(source: Box<dyn Read>, beat: Beat) -> Self {
+        Self { source, buffer: Vec::new(), at: 0, beat }
     }
 
     /// At least `wanted` bytes that come next, fewer only before the end.
@@ -34,7 +59,7 @@ impl Input {
             self.buffer.resize(had + BUFFER, 0);
             let (_, room) = self.buffer.split_at_mut(had);
             let read = loop {
-                match self.file.read(room) {
+                match self.source.read(room) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     other => break other?,
                 }
@@ -96,12 +121,12 @@ enum Codec {
 }
 
 /// The archive's bytes, unpacked.
-pub(super) struct Stream {
+pub(in crate::import) struct Stream {
     codec: Option<Codec>,
 }
 
 impl Stream {
-    pub(super) fn new(mut input: Input) -> io::Result<Self> {
+    pub(in crate::import) fn new(mut input: Input) -> io::Result<Self> {
         if input.peek(1)?.is_empty() {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is empty"));
         }

@@ -17,7 +17,16 @@ use crate::program;
 use crate::vm::{self, Machine};
 
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 5] = ["busybox-static", "mmdebstrap", "strace", "hyperfine", "pkg-config"];
+const PROGRAMS: [&str; 8] = [
+    "busybox-static",
+    "mmdebstrap",
+    "strace",
+    "hyperfine",
+    "pkg-config",
+    "squashfs-tools",
+    "umoci",
+    "skopeo",
+];
 
 /// Which tests a run is of, and how.
 #[derive(Clone, Copy, Debug)]

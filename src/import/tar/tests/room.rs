@@ -2,8 +2,13 @@
 
 use std::io::Write;
 
+use std::time::Duration;
+
+use rustix::pipe::PipeFlags;
+
 use super::*;
 use crate::store::ErrorKind;
+use crate::sys::worker::Worker;
 
 /// A file system of 1 MiB, unmounted when dropped.
 struct Small(tempfile::TempDir);
@@ -52,7 +57,7 @@ fn dir_import_a_worker_that_does_nothing_while_the_tree_is_nearly_full_is_out_of
     let small = Small::new("size=1M");
     std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut unpacking = Unpacking::start(read.as_fd(), "pipe", small.0.path()).unwrap();
+    let mut unpacking = start(read.as_fd(), "pipe", small.0.path()).unwrap();
     unpacking.patience = Duration::from_millis(100);
     let error = unpacking.finish(&mut Silent, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRoom);
@@ -63,7 +68,7 @@ fn dir_import_a_worker_that_does_nothing_while_the_tree_is_nearly_full_is_out_of
 fn dir_import_a_worker_that_waits_for_its_pipe_while_there_is_room_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut unpacking = Unpacking::start(read.as_fd(), "pipe", dir.path()).unwrap();
+    let mut unpacking = start(read.as_fd(), "pipe", dir.path()).unwrap();
     drop(read);
     unpacking.patience = Duration::from_millis(1);
     let writer = std::thread::spawn(move || {
@@ -78,7 +83,7 @@ fn dir_import_a_worker_that_waits_for_its_pipe_while_there_is_room_goes_on() {
 fn dir_import_a_worker_that_is_killed_is_an_error_that_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let (read, _write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let unpacking = Unpacking::start(read.as_fd(), "pipe", dir.path()).unwrap();
+    let unpacking = start(read.as_fd(), "pipe", dir.path()).unwrap();
     rustix::process::kill_process(unpacking.worker.pid().unwrap(), rustix::process::Signal::KILL).unwrap();
     let error = told(&unpacking.finish(&mut Silent, None).unwrap_err());
     assert!(error.contains("ended by signal 9"), "{error}");

@@ -17,7 +17,7 @@ const FAILED_HEAD: usize = 7;
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Message {
+pub(in crate::import) enum Message {
     /// So many bytes of the archive were read, all in all.
     Progress(u64),
     /// Something for people that is no failure.
@@ -30,19 +30,19 @@ pub(super) enum Message {
 
 /// Why the worker gave up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(in crate::import) struct Failure {
     /// 0 if there is none.
-    pub(super) errno: i32,
+    pub(in crate::import) errno: i32,
     /// The archive ends too early.
-    pub(super) cut_off: bool,
+    pub(in crate::import) cut_off: bool,
     /// The entry, escaped; empty if it is the archive as a whole.
-    pub(super) entry: String,
+    pub(in crate::import) entry: String,
     /// For people, if there is no errno.
-    pub(super) text: String,
+    pub(in crate::import) text: String,
 }
 
 impl Failure {
-    pub(super) fn new(entry: &[u8], error: &io::Error) -> Self {
+    pub(in crate::import) fn new(entry: &[u8], error: &io::Error) -> Self {
         Self {
             errno: error.raw_os_error().unwrap_or(0),
             cut_off: error.kind() == io::ErrorKind::UnexpectedEof,
@@ -52,16 +52,16 @@ impl Failure {
     }
 
     /// The worker ended without a word.
-    pub(super) fn silent() -> Self {
+    pub(in crate::import) fn silent() -> Self {
         Self { errno: 0, cut_off: false, entry: String::new(), text: String::new() }
     }
 
-    pub(super) fn is_silent(&self) -> bool {
+    pub(in crate::import) fn is_silent(&self) -> bool {
         self.errno == 0 && self.text.is_empty()
     }
 
     /// The cause, as the parent's error has it.
-    pub(super) fn cause(&self) -> io::Error {
+    pub(in crate::import) fn cause(&self) -> io::Error {
         match (self.errno, self.cut_off) {
             (1.., _) => io::Error::from_raw_os_error(self.errno),
             (_, true) => io::Error::new(io::ErrorKind::UnexpectedEof, self.text.clone()),
@@ -71,7 +71,7 @@ impl Failure {
 }
 
 /// A name that may hold anything, fit for a terminal and a log.
-pub(super) fn escape(name: &[u8]) -> String {
+pub(in crate::import) fn escape(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name).escape_debug().take(LONGEST_TEXT).collect::<String>();
     text.replace("\\'", "'")
 }
@@ -92,7 +92,7 @@ impl Message {
     ///
     /// # Errors
     /// That is no message.
-    pub(super) fn decode(buffer: &[u8]) -> io::Result<Option<(Self, usize)>> {
+    pub(in crate::import) fn decode(buffer: &[u8]) -> io::Result<Option<(Self, usize)>> {
         let Some(([tag, low, high], rest)) = buffer.split_first_chunk() else { return Ok(None) };
         let length = usize::from(u16::from_le_bytes([*low, *high]));
         if length > LONGEST_FRAME {
@@ -151,7 +151,7 @@ fn printable(text: &[u8]) -> String {
 
 /// The worker's end of the pipe: messages, and a sign of life with the progress every 100 ms.
 #[derive(Clone)]
-pub(super) struct Beat(Rc<RefCell<State>>);
+pub(in crate::import) struct Beat(Rc<RefCell<State>>);
 
 struct State {
     pipe: File,
@@ -160,18 +160,18 @@ struct State {
 }
 
 impl Beat {
-    pub(super) fn new(pipe: File) -> Self {
+    pub(in crate::import) fn new(pipe: File) -> Self {
         Self(Rc::new(RefCell::new(State { pipe, read: 0, last: Instant::now() })))
     }
 
     /// So many bytes more of the archive were read.
-    pub(super) fn read(&self, bytes: u64) -> io::Result<()> {
+    pub(in crate::import) fn read(&self, bytes: u64) -> io::Result<()> {
         self.0.borrow_mut().read += bytes;
         self.alive()
     }
 
     /// The work goes on.
-    pub(super) fn alive(&self) -> io::Result<()> {
+    pub(in crate::import) fn alive(&self) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
         if state.last.elapsed() < BEAT {
             return Ok(());
@@ -182,7 +182,7 @@ impl Beat {
     }
 
     /// Says something; before the last word the progress is brought up to date.
-    pub(super) fn say(&self, message: &Message) -> io::Result<()> {
+    pub(in crate::import) fn say(&self, message: &Message) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
         if matches!(message, Message::Done { .. }) {
             let frame = Message::Progress(state.read).encode();

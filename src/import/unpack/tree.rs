@@ -12,30 +12,33 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::archive::broken;
-use super::attributes;
-use super::member::{Attributes, Kind, Member, Sparse};
+use super::member::{Attributes, Kind, Member};
 use super::report::Beat;
+use super::{attributes, broken};
 
 const CHUNK: usize = 256 << 10;
 const NEW_FILE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
-const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 /// The tree that is being filled.
-pub(super) struct Tree {
+pub(in crate::import) struct Tree {
     root: OwnedFd,
     /// The directory that was opened last, and its path: neighbours in an archive are neighbours in the tree.
     last: Option<(Vec<u8>, OwnedFd)>,
     directories: BTreeMap<Vec<u8>, Attributes>,
     chunk: Vec<u8>,
     beat: Beat,
-    pub(super) bytes: u64,
-    pub(super) files: u64,
-    pub(super) notes: attributes::Notes,
+    pub(in crate::import) bytes: u64,
+    pub(in crate::import) files: u64,
+    pub(in crate::import) notes: attributes::Notes,
 }
 
+/// A file that is being written.
+#[derive(Debug)]
+pub(in crate::import) struct NewFile(OwnedFd);
+
 /// A path of an archive, made relative to the tree: no empty, `.` or `..` component. Empty is the root.
-pub(super) fn clean(path: &[u8]) -> io::Result<Vec<u8>> {
+pub(in crate::import) fn clean(path: &[u8]) -> io::Result<Vec<u8>> {
     let mut clean: Vec<u8> = Vec::with_capacity(path.len());
     for part in path.split(|byte| *byte == b'/') {
         match part {
@@ -57,7 +60,7 @@ fn leaves() -> io::Error {
 }
 
 /// The directory and the last component of a clean path.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub(in crate::import) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
         None => (b"", path),
@@ -66,7 +69,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 impl Tree {
     /// The tree whose root is the process's.
-    pub(super) fn new(beat: Beat) -> io::Result<Self> {
+    pub(in crate::import) fn new(beat: Beat) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
             root: rustix::fs::openat(CWD, "/", flags, Mode::empty())?,
@@ -81,7 +84,7 @@ impl Tree {
     }
 
     /// Writes one member; `data` is what the archive holds of it.
-    pub(super) fn write(&mut self, member: &Member, data: &mut impl Read) -> io::Result<()> {
+    pub(in crate::import) fn write(&mut self, member: &Member, data: &mut impl Read) -> io::Result<()> {
         let path = clean(&member.path)?;
         if path.is_empty() && !matches!(member.kind, Kind::Directory | Kind::Nothing) {
             return Err(broken("it would stand in the place of the tree itself"));
@@ -97,24 +100,22 @@ impl Tree {
             }
             Kind::Block(major, minor) => self.node(&path, FileType::BlockDevice, (*major, *minor), member)?,
             Kind::Fifo => self.node(&path, FileType::Fifo, (0, 0), member)?,
+            Kind::Socket => self.node(&path, FileType::Socket, (0, 0), member)?,
         }
         self.files += 1;
         self.beat.alive()
     }
 
     /// Gives the directories what they shall look like. The end of the work.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(in crate::import) fn finish(&mut self) -> io::Result<()> {
         self.last = None;
         for (path, attributes) in std::mem::take(&mut self.directories) {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let fd = self.beneath(&path, flags, BENEATH | ResolveFlags::NO_SYMLINKS)?;
-            attributes::set_on_fd(fd.as_fd(), &attributes, &mut self.notes)?;
-            self.beat.alive()?;
+            self.set_directory(&path, &attributes)?;
         }
         Ok(())
     }
 
-    fn beneath(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+    pub(super) fn beneath(&self, path: &[u8], flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         // EAGAIN: a `..` in a link met a rename elsewhere on the host; the answer is to ask again.
         for _ in 0..64 {
@@ -176,7 +177,7 @@ impl Tree {
     }
 
     /// Removes what stands at `path`; a directory only if it is empty.
-    fn remove(&mut self, path: &[u8]) -> io::Result<()> {
+    pub(super) fn remove(&mut self, path: &[u8]) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?,
@@ -206,39 +207,85 @@ impl Tree {
     }
 
     fn file(&mut self, path: &[u8], member: &Member, data: &mut impl Read) -> io::Result<()> {
-        let mode = Mode::RUSR | Mode::WUSR;
-        let fd = self
-            .make(path, |parent, name| rustix::fs::openat(parent, name, NEW_FILE | OFlags::CLOEXEC, mode))?;
+        let file = self.make_file(path)?;
         match &member.sparse {
-            Some(sparse) => self.sparse(&fd, sparse, data)?,
-            None => self.piece(&fd, 0, member.size, data)?,
+            Some(sparse) => {
+                self.set_length(&file, sparse.real)?;
+                for (offset, length) in &sparse.pieces {
+                    self.piece(&file, *offset, *length, data)?;
+                }
+            }
+            None => self.piece(&file, 0, member.size, data)?,
         }
-        attributes::set_on_fd(fd.as_fd(), &member.attributes, &mut self.notes)
+        attributes::set_on_fd(file.0.as_fd(), &member.attributes, &mut self.notes)
     }
 
-    fn sparse(&mut self, fd: &OwnedFd, sparse: &Sparse, data: &mut impl Read) -> io::Result<()> {
-        rustix::fs::ftruncate(fd, sparse.real)?;
-        sparse.pieces.iter().try_for_each(|(offset, length)| self.piece(fd, *offset, *length, data))
+    fn make_file(&mut self, path: &[u8]) -> io::Result<NewFile> {
+        let (flags, mode) = (NEW_FILE | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+        self.make(path, |parent, name| rustix::fs::openat(parent, name, flags, mode)).map(NewFile)
     }
 
     fn piece(
         &mut self,
-        fd: &OwnedFd,
+        file: &NewFile,
         mut offset: u64,
         mut left: u64,
         data: &mut impl Read,
     ) -> io::Result<()> {
+        let mut chunk = std::mem::take(&mut self.chunk);
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
-            let (chunk, _) = self.chunk.split_at_mut(most);
-            data.read_exact(chunk)?;
-            write_at(fd, chunk, offset)?;
+            let (now, _) = chunk.split_at_mut(most);
+            data.read_exact(now)?;
+            self.put(file, offset, now)?;
             offset += most as u64;
             left -= most as u64;
-            self.bytes += most as u64;
-            self.beat.alive()?;
         }
+        self.chunk = chunk;
         Ok(())
+    }
+
+    /// Makes a file whose content comes by [`Tree::put`]; [`Tree::close_file`] is its end.
+    pub(in crate::import) fn new_file(&mut self, path: &[u8]) -> io::Result<NewFile> {
+        self.make_file(&clean(path)?)
+    }
+
+    /// A sign of life while nothing is written.
+    pub(in crate::import) fn alive(&self) -> io::Result<()> {
+        self.beat.alive()
+    }
+
+    /// Makes a file as long as it will be; what is not put is a hole.
+    pub(in crate::import) fn set_length(&self, file: &NewFile, length: u64) -> io::Result<()> {
+        Ok(rustix::fs::ftruncate(&file.0, length)?)
+    }
+
+    /// Writes a piece of a file.
+    pub(in crate::import) fn put(&mut self, file: &NewFile, offset: u64, piece: &[u8]) -> io::Result<()> {
+        write_at(&file.0, piece, offset)?;
+        self.bytes += piece.len() as u64;
+        self.beat.alive()
+    }
+
+    /// Gives a file what it shall look like.
+    pub(in crate::import) fn close_file(&mut self, file: &NewFile, looks: &Attributes) -> io::Result<()> {
+        self.files += 1;
+        attributes::set_on_fd(file.0.as_fd(), looks, &mut self.notes)
+    }
+
+    /// Gives a directory what it shall look like, now that all that is in it is made.
+    pub(in crate::import) fn close_directory(&mut self, path: &[u8]) -> io::Result<()> {
+        match self.directories.remove(path) {
+            Some(attributes) => self.set_directory(path, &attributes),
+            None => Ok(()),
+        }
+    }
+
+    fn set_directory(&mut self, path: &[u8], looks: &Attributes) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = self.beneath(path, flags, BENEATH | ResolveFlags::NO_SYMLINKS)?;
+        attributes::set_on_fd(fd.as_fd(), looks, &mut self.notes)?;
+        self.beat.alive()
     }
 
     fn hard_link(&mut self, path: &[u8], target: &[u8]) -> io::Result<()> {

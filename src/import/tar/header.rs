@@ -1,46 +1,12 @@
-//! One member of an archive: what its header and extensions say about it.
+//! One member of a tar archive: what its header and extensions say about it.
 
 use std::io;
 
 use tar::{EntryType, Header};
 
-use super::archive::broken;
 use super::pax::{self, Record};
-
-/// What a member makes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
-    File,
-    Directory,
-    Symlink(Vec<u8>),
-    HardLink(Vec<u8>),
-    Char(u32, u32),
-    Block(u32, u32),
-    Fifo,
-    /// Labels and the like: of the archive, not of the tree.
-    Nothing,
-}
-
-/// What a file, directory or node has besides its content.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Attributes {
-    pub(super) mode: u32,
-    pub(super) uid: u64,
-    pub(super) gid: u64,
-    /// Seconds, and nanoseconds after them.
-    pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The archive has ACLs as text, which are not kept.
-    pub(super) text_acl: bool,
-}
-
-/// A file with holes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sparse {
-    pub(super) real: u64,
-    /// Offset and length of each piece that has data.
-    pub(super) pieces: Vec<(u64, u64)>,
-}
+use crate::import::unpack::broken;
+use crate::import::unpack::member::{Attributes, Kind, Member};
 
 /// What PAX records say about holes.
 #[derive(Debug, Default)]
@@ -48,34 +14,6 @@ pub(super) struct PaxSparse {
     pub(super) real: Option<u64>,
     pub(super) numbers: Vec<u64>,
     pub(super) map_in_data: bool,
-}
-
-/// One member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
-    /// As the archive has it: nothing is checked yet.
-    pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
-    pub(super) attributes: Attributes,
-    pub(super) size: u64,
-    pub(super) sparse: Option<Sparse>,
-}
-
-impl Sparse {
-    /// Pieces in order, inside the file, and as much data as the archive holds.
-    pub(super) fn check(&self, stored: u64) -> io::Result<()> {
-        let mut end = 0_u64;
-        let mut sum = 0_u64;
-        for (offset, length) in &self.pieces {
-            let past = offset.checked_add(*length).filter(|past| *past <= self.real && *offset >= end);
-            end = past.ok_or_else(|| broken("a sparse map whose pieces overlap or lie outside the file"))?;
-            sum += length;
-        }
-        if sum != stored || i64::try_from(self.real).is_err() {
-            return Err(broken("a sparse map that does not fit the data"));
-        }
-        Ok(())
-    }
 }
 
 /// A field of nothing but NULs and spaces is 0, as GNU tar has it.

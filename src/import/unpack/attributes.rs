@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::archive::broken;
+use super::broken;
 use super::member::Attributes;
 use super::report::escape;
 
@@ -16,7 +16,7 @@ const MOST_NOTES: usize = 16;
 
 /// What could not be kept, each thing once.
 #[derive(Debug, Default)]
-pub(super) struct Notes(BTreeSet<String>);
+pub(in crate::import) struct Notes(BTreeSet<String>);
 
 impl Notes {
     fn add(&mut self, note: String) {

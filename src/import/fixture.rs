@@ -1,0 +1,190 @@
+//! A tree with one of everything, and how two trees are compared: for tests of all kinds of archives.
+
+#![expect(clippy::disallowed_methods, reason = "fixtures are made with the tools and paths that users have")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+
+use super::Error;
+
+/// Runs a program of the host; it must succeed.
+pub(super) fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {error}");
+}
+
+pub(super) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// An error with its cause, as it is printed.
+pub(super) fn told(error: &Error) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+/// Everything about everything in a tree.
+pub(super) fn describe_tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
+    let mut seen = BTreeMap::new();
+    let mut links: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(path) = pending.pop() {
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
+        if meta.is_dir() {
+            let mut below: Vec<_> =
+                std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
+            below.sort();
+            pending.extend(below.into_iter().rev());
+        }
+        let first = links.entry(meta.ino()).or_insert_with(|| name.clone()).clone();
+        let content = if meta.is_file() {
+            format!("{:?}", sum(&std::fs::read(&path).unwrap()))
+        } else if meta.is_symlink() {
+            format!("{:?}", std::fs::read_link(&path).unwrap())
+        } else if meta.file_type().is_char_device() || meta.file_type().is_block_device() {
+            format!("{:x}", meta.rdev())
+        } else {
+            String::new()
+        };
+        let links = if meta.is_dir() { 0 } else { meta.nlink() };
+        seen.insert(
+            name,
+            format!(
+                "{:o} {}:{} {}.{:09} links {links} first {:?} content {content} xattrs {:?}",
+                meta.mode(),
+                meta.uid(),
+                meta.gid(),
+                meta.mtime(),
+                meta.mtime_nsec(),
+                String::from_utf8_lossy(&first),
+                xattrs(&path),
+            ),
+        );
+    }
+    seen
+}
+
+fn sum(bytes: &[u8]) -> (usize, u64) {
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    std::hash::Hasher::write(&mut hasher, bytes);
+    (bytes.len(), std::hash::Hasher::finish(&hasher))
+}
+
+pub(super) fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut names = vec![0_u8; 4096];
+    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
+    let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let value = |name: &[u8]| {
+        let mut value = vec![0_u8; 4096];
+        let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
+        value.truncate(length);
+        value
+    };
+    names.map(|name| (String::from_utf8_lossy(name).into_owned(), value(name))).collect()
+}
+
+pub(super) fn assert_same_tree(ours: &Path, theirs: &Path) {
+    let (ours, theirs) = (describe_tree(ours), describe_tree(theirs));
+    for (name, what) in &theirs {
+        assert_eq!(ours.get(name), Some(what), "{:?}", String::from_utf8_lossy(name));
+    }
+    assert_eq!(ours.len(), theirs.len());
+}
+
+/// A tree with one of everything.
+pub(super) fn fixture(root: &Path) {
+    for dir in ["usr/bin", "etc", "deep/a/b/c", "sticky", "closed", "setgid"] {
+        std::fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    let file = |name: &str, content: &[u8], mode: u32| {
+        let path = root.join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    file("etc/passwd", b"root:x:0:0\n", 0o644);
+    file("empty", b"", 0o600);
+    file("read-only", b"x", 0o444);
+    file("none", b"x", 0o000);
+    file("big", &(0..1_500_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect::<Vec<_>>(), 0o640);
+    let owned = file("owned", b"mine", 0o644);
+    chown(&owned, Some(1234), Some(3_000_000)).unwrap();
+    let su = file("usr/bin/su", b"#!", 0o755);
+    chown(&su, Some(0), Some(42)).unwrap();
+    std::fs::set_permissions(&su, std::fs::Permissions::from_mode(0o6755)).unwrap();
+    let ping = file("usr/bin/ping", b"#!", 0o755);
+    run("setcap", &["cap_net_raw+ep", text(&ping)]);
+    let labelled = file("labelled", b"x", 0o644);
+    for (name, value) in
+        [("user.plain", &b"value"[..]), ("user.wild", b"\n12 path=/x\n\0=\xff"), ("user.none", b"")]
+    {
+        rustix::fs::setxattr(&labelled, name, value, XattrFlags::empty()).unwrap();
+    }
+    rustix::fs::setxattr(root.join("etc"), "user.dir", b"d", XattrFlags::empty()).unwrap();
+    std::fs::hard_link(root.join("etc/passwd"), root.join("usr/passwd-link")).unwrap();
+    symlink("usr/bin", root.join("bin")).unwrap();
+    symlink("/etc/passwd", root.join("absolute")).unwrap();
+    lchown(root.join("absolute"), Some(7), Some(8)).unwrap();
+    symlink("nowhere", root.join("dangling")).unwrap();
+    std::fs::hard_link(root.join("dangling"), root.join("dangling-too")).unwrap();
+    names(root);
+    nodes(root);
+    sparse(root);
+    times(root);
+}
+
+fn names(root: &Path) {
+    std::fs::write(root.join(format!("deep/{}", "n".repeat(200))), "long").unwrap();
+    let deep = root.join(format!("deep/{0}/{0}", "d".repeat(120)));
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::write(deep.join("file"), "deep").unwrap();
+    symlink("t".repeat(150), root.join("long-link")).unwrap();
+    std::fs::hard_link(deep.join("file"), root.join("deep-link")).unwrap();
+    std::fs::write(root.join(OsStr::from_bytes(b"not-utf8-\xff\n")), "x").unwrap();
+}
+
+fn nodes(root: &Path) {
+    let node = |name: &str, kind, device, mode| {
+        rustix::fs::mknodat(CWD, root.join(name), kind, Mode::empty(), device).unwrap();
+        std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    node("null", FileType::CharacterDevice, rustix::fs::makedev(1, 3), 0o666);
+    node("disk", FileType::BlockDevice, rustix::fs::makedev(259, 70_000), 0o660);
+    node("fifo", FileType::Fifo, 0, 0o622);
+    chown(root.join("disk"), Some(0), Some(6)).unwrap();
+}
+
+fn sparse(root: &Path) {
+    let file = File::create(root.join("sparse")).unwrap();
+    file.set_len(40 << 20).unwrap();
+    for piece in 0..30 {
+        file.write_all_at(b"piece", piece * (1 << 20) + 4096).unwrap();
+    }
+    File::create(root.join("hole")).unwrap().set_len(5 << 20).unwrap();
+}
+
+fn times(root: &Path) {
+    let stamp = |name: &str, seconds, nanos| {
+        let time = Timespec { tv_sec: seconds, tv_nsec: nanos };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(CWD, root.join(name), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    };
+    stamp("read-only", 1_000_000_000, 123_456_789);
+    stamp("dangling", 1_100_000_000, 0);
+    stamp("fifo", 1_200_000_000, 5);
+    stamp("empty", -86_400, 0);
+    for (name, mode) in [("sticky", 0o1777), ("closed", 0o000), ("setgid", 0o2755), ("etc", 0o555)] {
+        std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        stamp(name, 1_300_000_000, 7);
+    }
+    stamp("", 1_400_000_000, 0);
+}
