@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::Status;
 use crate::source::{SpecError, VersionSpec};
 use crate::store::{NameError, SessionId, TemplateName};
+use crate::template::Period;
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -315,7 +316,9 @@ pub struct End {
     after_help = "The command runs as root in a source session, a private copy of the current version. Others see the old \
 version until it is committed, the new one from then on, never anything between.\n\
 Examples: zchroot update sid -m 'security fixes' -- sh -c 'apt-get update && apt-get -y dist-upgrade'\n          \
-zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts"
+zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts\n          \
+zchroot update sid --if-older 7d -- apt-get -y dist-upgrade      for a timer: at most once a week\n          \
+zchroot update sid --test 'gcc --version && make -C /usr/src/selftest' -- apt-get -y install gcc"
 )]
 pub struct Update {
     /// The template, by name or alias
@@ -326,6 +329,12 @@ pub struct Update {
     /// Keep the session when the command fails
     #[arg(long)]
     pub keep: bool,
+    /// Run `sh -c CMD` as root in a session on a clone of the result, and abort if it fails
+    #[arg(long, value_name = "CMD")]
+    pub test: Option<OsString>,
+    /// Do nothing if the current version is not older than so many s, m, h or d
+    #[arg(long, value_name = "AGE")]
+    pub if_older: Option<Period>,
     /// The command and its arguments; a root shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,

@@ -59,7 +59,9 @@ pub(super) fn may_know(context: &Context, template: &Template) -> bool {
     let allows = |access: &Access, target| {
         matches!(decide(access, &caller, target, &HostAccounts), Verdict::Allowed(_))
     };
-    allows(&template.access, caller.uid) || allows(&template.source.access, caller.uid)
+    allows(&template.access, caller.uid)
+        || allows(&template.source.access, caller.uid)
+        || policy::may_roll_back(&template.source, &caller, &HostAccounts)
 }
 
 /// Refuses who is not let in at all, whoever he wants to be inside.

@@ -76,9 +76,30 @@ fn lock(id: &SessionId, context: &Context) -> Result<Begun, Error> {
     Ok(raised(|| sessions.lock(id))?)
 }
 
+/// Refuses who may not change a template.
+pub(super) fn may_change(template: &Template, context: &Context) -> Result<(), Error> {
+    policy::may_use(context, &template.name, &template.source.access, &root()?)
+}
+
+/// Says who else is changing the template: of two who commit, the second gets a conflict.
+fn tell_of_others(name: &TemplateName, context: &Context) -> Result<(), Error> {
+    let all = raised(|| session::Records::new(&context.layout).all())?;
+    let others = all.records.iter().filter(|record| record.kind == Kind::Source && &record.template == name);
+    for record in others {
+        context.note(&format!(
+            "{} has source session {} open on {name} since {}: whoever commits second gets a conflict",
+            output::plain(&record.owner.name),
+            record.id,
+            output::time(record.created)
+        ));
+    }
+    Ok(())
+}
+
 /// Begins a source session for the caller.
 pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Context) -> Result<Begun, Error> {
-    policy::may_use(context, &template.name, &template.source.access, &root()?)?;
+    may_change(template, context)?;
+    tell_of_others(&template.name, context)?;
     let id = match name {
         Some(id) => id,
         None => SessionId::generate(&template.name)

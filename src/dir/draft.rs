@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::claim::{self, Hold, Made};
 use super::trash::{self, Trashed};
-use super::{DirStore, commit, failed, gone, mount, place};
+use super::{DirStore, commit, failed, gone, mount, place, session};
 use crate::store::{Error, ErrorKind, Head, Outcome, Progress, Result, TemplateName, VersionId, pointer};
 use crate::sys::tree::{self, CopyOptions};
 use crate::sys::{effect, file};
@@ -147,6 +147,9 @@ fn put_away(
         Hold::Held(dir) => {
             if mount::is_mounted(&dir, &path)? {
                 return refuse(ErrorKind::Busy, "it is mounted");
+            }
+            if session::references(store, template)?.contains(draft) {
+                return refuse(ErrorKind::Busy, "a session tries it out");
             }
             trash.push(trash::put(store, &path, dir)?);
             Ok(())

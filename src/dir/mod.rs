@@ -166,6 +166,15 @@ impl Store for DirStore {
         session::clone(self, template, version, session)
     }
 
+    fn session_clone_draft(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        session: &SessionId,
+    ) -> Result<()> {
+        session::clone_draft(self, template, draft, session)
+    }
+
     fn session_drop(&self, session: &SessionId) -> Result<Outcome> {
         session::drop(self, session)
     }

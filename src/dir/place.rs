@@ -115,6 +115,11 @@ pub(super) fn lower(
     if open(&aside)?.is_some() {
         return Ok(Some(aside));
     }
+    // A session that tries a draft out.
+    let draft = store.draft(template, version);
+    if open(&draft)?.is_some() {
+        return Ok(Some(draft));
+    }
     Ok(complete(store, template, version)?.map(|(path, _)| path))
 }
 

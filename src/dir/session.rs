@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{Mode, OFlags};
 
 use super::claim::{self, Hold, Made};
-use super::{DirStore, failed, gone, memory, mount, place, trash};
+use super::{DirStore, commit, failed, gone, memory, mount, place, trash};
 use crate::store::{Error, ErrorKind, Outcome, Result, SessionId, SessionTree, TemplateName, VersionId};
 use crate::sys::{effect, file, tree};
 
@@ -45,6 +45,32 @@ pub(super) fn clone(
     version: &VersionId,
     session: &SessionId,
 ) -> Result<()> {
+    make(store, (template, version), session, || {
+        Ok(place::complete(store, template, version)?.map(|(_, tree)| tree))
+    })
+}
+
+/// As [`clone`], of a draft. Whoever drops the draft looks for the session under the lock of the template's trees,
+/// which is held here.
+pub(super) fn clone_draft(
+    store: &DirStore,
+    template: &TemplateName,
+    draft: &VersionId,
+    session: &SessionId,
+) -> Result<()> {
+    let _lock = commit::lock(store, template)?;
+    make(store, (template, draft), session, || match place::complete(store, template, draft)? {
+        Some(_) => Ok(None),
+        None => place::open(&store.draft(template, draft)),
+    })
+}
+
+fn make(
+    store: &DirStore,
+    base: (&TemplateName, &VersionId),
+    session: &SessionId,
+    look: impl FnOnce() -> Result<Option<File>>,
+) -> Result<()> {
     let path = store.session(session);
     let exists = |why| Err(Error::new(ErrorKind::Exists, "clone", path.display().to_string(), why));
     let dir = match claim::make(&path)? {
@@ -58,20 +84,20 @@ pub(super) fn clone(
         }
         Made::Taken => return exists("somebody makes or drops it just now"),
     };
-    fill(store, template, version, &path, &dir).inspect_err(|_| undo(store, session))
+    fill(store, base, &path, &dir, look).inspect_err(|_| undo(store, session))
 }
 
 fn fill(
     store: &DirStore,
-    template: &TemplateName,
-    version: &VersionId,
+    (template, version): (&TemplateName, &VersionId),
     path: &Path,
     dir: &File,
+    look: impl FnOnce() -> Result<Option<File>>,
 ) -> Result<()> {
     let lower = path.join(LOWER);
     step("symlink", || rustix::fs::symlinkat(format!("{TARGET}{template}/{version}"), dir, LOWER))
         .map_err(failed("make symlink", &lower))?;
-    let Some((_, base)) = place::complete(store, template, version)? else {
+    let Some(base) = look()? else {
         return Err(gone("clone", &store.version(template, version)));
     };
     let upper = path.join(UPPER);

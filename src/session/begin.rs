@@ -76,6 +76,16 @@ impl Sessions<'_> {
         }
     }
 
+    /// Begins a session on a clone of a draft, which nobody has mounted: what it does is not committed.
+    ///
+    /// # Errors
+    /// As [`Sessions::begin`].
+    pub fn begin_trial(&self, record: Record, draft: &VersionId, profile: &Profile) -> Result<Begun, Error> {
+        let (template, id) = (record.template.clone(), record.id.clone());
+        let clone = || Ok(self.store().session_clone_draft(&template, draft, &id)?);
+        self.begin_draft(record, profile, State::Ready, clone)
+    }
+
     /// The first half of [`Sessions::begin_draft`]: the record, and what makes the draft. It stays planned: a
     /// crash ends it.
     ///

@@ -160,7 +160,7 @@ impl Sources<'_> {
         error
     }
 
-    fn draft_of(&self, record: &Record) -> Result<VersionId, Error> {
+    pub(super) fn draft_of(&self, record: &Record) -> Result<VersionId, Error> {
         match (&record.draft, record.kind) {
             (Some(draft), Kind::Source) => Ok(draft.clone()),
             _ => Err(Error::IsNoSource(record.id.clone())),

@@ -35,6 +35,17 @@ pub struct Entry {
 }
 
 impl Sources<'_> {
+    /// What is known of the current version; `None` if there is none, or nothing is known of it.
+    ///
+    /// # Errors
+    /// The store or the version's file cannot be read.
+    pub fn current_version(&self, template: &TemplateName) -> Result<Option<Version>, Error> {
+        match self.store().current(template)? {
+            Some(id) => Ok(Version::load(self.layout(), template, &id)?),
+            None => Ok(None),
+        }
+    }
+
     /// The version that is meant, whose tree is there.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ mod named;
 mod pin;
 mod rollback;
 mod spec;
+mod trial;
 mod version;
 
 pub use create::SourceRequest;

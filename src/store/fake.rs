@@ -378,6 +378,20 @@ impl Store for FakeStore {
         self.pool().clone_snapshot(&origin, &name, &mut |_| {}).map_err(failed("clone", &name))
     }
 
+    fn session_clone_draft(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        session: &SessionId,
+    ) -> Result<()> {
+        let (head, name) = (head_name(template, draft), session_name(session));
+        let mut pool = self.pool();
+        if pool.find(&container(template), draft.as_str()).is_some() {
+            return Err(refused(ErrorKind::Gone, "clone", &head, "it is no draft any more"));
+        }
+        pool.copy(&head, &name).map_err(failed("clone", &name))
+    }
+
     fn session_drop(&self, session: &SessionId) -> Result<Outcome> {
         let name = session_name(session);
         let mut pool = self.pool();

@@ -282,6 +282,22 @@ pub trait Store: fmt::Debug {
     /// [`ErrorKind::Gone`] if the version is not there, [`ErrorKind::Exists`] if the session's tree is.
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()>;
 
+    /// Clones a draft, which nobody has mounted, for a session that tries it out. Nothing that the session does
+    /// reaches the draft, and the draft is not dropped before the session is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] if there is no such draft, [`ErrorKind::Exists`] if the session's tree is there,
+    /// [`ErrorKind::Unsupported`] if the store cannot do it.
+    fn session_clone_draft(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        session: &SessionId,
+    ) -> Result<()> {
+        let object = format!("draft {template}/{draft} for {session}");
+        Err(Error::new(ErrorKind::Unsupported, "clone", object, "this store cannot try a draft out"))
+    }
+
     /// Destroys a session's clone.
     ///
     /// # Errors

@@ -72,6 +72,10 @@ impl Engine {
         change("lzc_clone", || ffi::clone(&self.lzc, name, origin))
     }
 
+    pub(super) fn snapshot(&self, name: &str) -> io::Result<()> {
+        change("lzc_snapshot", || self.lzc.snapshot(&[PathBuf::from(name)], None).map_err(cause))
+    }
+
     pub(super) fn promote(&self, name: &str) -> io::Result<()> {
         change("lzc_promote", || ffi::promote(&self.lzc, name))
     }

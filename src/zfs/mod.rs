@@ -28,6 +28,7 @@ mod look;
 mod names;
 mod settle;
 mod setup;
+mod trial;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -273,7 +274,11 @@ impl Store for ZfsStore {
         if listing.is_taken(draft) {
             return Err(Error::new(ErrorKind::Exists, "destroy", head, "it is a complete version"));
         }
-        if let Some(snap) = listing.foreign_of(draft) {
+        if let Some(session) = self.forget_trials(template, draft)? {
+            let why = format!("session {session} tries it out");
+            return Err(Error::new(ErrorKind::Busy, "destroy", head, why));
+        }
+        if let Some(snap) = self.listing(template)?.foreign_of(draft) {
             let why = format!("it has the snapshot {}, which zchroot did not take", snap.name);
             return Err(Error::new(ErrorKind::Busy, "destroy", head, why));
         }
@@ -288,6 +293,7 @@ impl Store for ZfsStore {
         base: Option<&VersionId>,
     ) -> Result<Published> {
         let (container, head) = (self.names.container(template), self.names.head(template, draft));
+        self.forget_trials(template, draft)?;
         let base = base.map_or("", VersionId::as_str);
         let args = [("t", container.as_str()), ("w", &head), ("v", draft.as_str()), ("base", base)];
         // COMMIT: after this call the draft is the current version, or nothing changed.
@@ -316,6 +322,15 @@ impl Store for ZfsStore {
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {
         let tree = self.names.session(session);
         self.at_version("clone", template, version, |snapshot| self.engine.clone_from(snapshot, &tree))
+    }
+
+    fn session_clone_draft(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        session: &SessionId,
+    ) -> Result<()> {
+        self.clone_draft(template, draft, session)
     }
 
     fn session_drop(&self, session: &SessionId) -> Result<Outcome> {

@@ -504,3 +504,39 @@ pub(crate) fn rollbacks_do_not_pile_up(lab: &dyn Lab) {
     bench.settle(&[]);
     assert_eq!(bench.heads(), "v12");
 }
+
+/// A session on a draft sees the draft, writes to itself alone, and leaves nothing that keeps the draft from its end.
+pub(crate) fn a_draft_is_tried_out_without_being_touched(lab: &dyn Lab) {
+    let bench = Bench::new(lab);
+    bench.commit("v1", None);
+    bench.prepare("v2", Some("v1"));
+    let clone = |name: &str, of: &str| {
+        bench
+            .store
+            .session_clone_draft(&bench.sid, &version(of), &session(name))
+            .map(|()| Tree::Session(session(name)))
+    };
+    assert_eq!(kind(clone("s", "v9")), ErrorKind::Gone);
+    assert_eq!(kind(clone("s", "v1")), ErrorKind::Gone, "it is no draft");
+    assert_eq!(bench.session_names(), [] as [&str; 0]);
+    let tree = clone("s", "v2").unwrap();
+    assert_eq!(kind(clone("s", "v2")), ErrorKind::Exists);
+    assert_eq!(bench.stamp(&tree), "v2");
+    let mounted = bench.mount(&tree).unwrap();
+    write_stamp(&mounted.path, "spoiled");
+    drop(mounted);
+    assert_eq!(bench.heads(), "v1 v2+");
+    bench.settle(&[]);
+    bench.store.session_drop(&session("s")).unwrap();
+    assert_eq!(bench.publish("v2", Some("v1")).unwrap(), Published::Committed);
+    assert_eq!(bench.stamp(&bench.version("v2")), "v2");
+    bench.settle(&[]);
+    assert_eq!(bench.heads(), "v2");
+    // One that is not committed goes, too.
+    bench.prepare("v3", Some("v2"));
+    clone("t", "v3").unwrap();
+    bench.store.session_drop(&session("t")).unwrap();
+    assert_eq!(bench.store.draft_drop(&bench.sid, &version("v3")).unwrap(), Outcome::Changed);
+    assert_eq!(bench.heads(), "v2");
+    assert_eq!(lab.leftovers(), [] as [&str; 0]);
+}

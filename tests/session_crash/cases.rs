@@ -53,6 +53,12 @@ on_both! {
     dir_crash_update_leaves_the_old_or_the_new_version
     zfs_crash_update_leaves_the_old_or_the_new_version
     update
+    dir_crash_update_with_a_test_leaves_the_old_or_the_new_version
+    zfs_crash_update_with_a_test_leaves_the_old_or_the_new_version
+    update_with_a_test
+    dir_crash_rollback_leaves_the_old_or_the_new_version
+    zfs_crash_rollback_leaves_the_old_or_the_new_version
+    rollback
     dir_crash_gc_takes_nothing_that_is_used
     zfs_crash_gc_takes_nothing_that_is_used
     gc
@@ -220,6 +226,30 @@ fn abort(host: &Host) {
 }
 
 fn update(host: &Host) {
+    update_with(host, "update", &[]);
+}
+
+fn update_with_a_test(host: &Host) {
+    update_with(host, "update --test", &["--test", "echo spoiled > /etc/generation"]);
+}
+
+/// Each goes back to what the one before went away from.
+fn rollback(host: &Host) {
+    host.zchroot(["-q", "update", "demo", "--", "sh", "-c", STAMP, "stamp", "2"]).ok();
+    let old = Cell::new(2);
+    let before = |_: usize| old.set(host.generation());
+    let after = |done: bool| {
+        let seen = host.generation();
+        assert!(seen == 3 - old.get() || (seen == old.get() && !done), "{seen} after {old:?}: {done}");
+        assert!(host.sessions().is_empty(), "a rollback is nobody's to continue");
+    };
+    crash(
+        host,
+        &Case { what: "rollback", words: &|_| vec!["rollback", "demo"], before: &before, after: &after },
+    );
+}
+
+fn update_with(host: &Host, what: &'static str, options: &'static [&'static str]) {
     let (old, new) = (Cell::new(1), Cell::new(1));
     let before = |number: usize| {
         old.set(host.generation());
@@ -232,9 +262,10 @@ fn update(host: &Host) {
         assert_eq!(host.generation(), seen);
     };
     let words = |number: usize| {
-        vec!["update", "demo", "--", "sh", "-c", STAMP, "stamp", kept((number + 2).to_string())]
+        let command = ["--", "sh", "-c", STAMP, "stamp", kept((number + 2).to_string())];
+        [&["update", "demo"], options, &command].concat()
     };
-    crash(host, &Case { what: "update", words: &words, before: &before, after: &after });
+    crash(host, &Case { what, words: &words, before: &before, after: &after });
 }
 
 /// A session, and trees that nobody knows of any more: a clone and a draft whose records were lost.

@@ -164,6 +164,16 @@ impl Pool {
         Ok(())
     }
 
+    /// A clone of what a head holds now; the snapshot that it would hang on goes with it, so there is none here.
+    pub(super) fn copy(&mut self, head: &str, name: &str) -> io::Result<()> {
+        self.must_be_free(name)?;
+        let from = self.get(head)?.bytes.clone();
+        effect::point("zfs clone")?;
+        let bytes = self.new_bytes(from.as_deref(), &mut |_| {})?;
+        self.put(name, Some(bytes), None);
+        Ok(())
+    }
+
     /// The channel program of a commit: compare, snapshot, set; `false` if `base` is not current.
     pub(super) fn commit(&mut self, container: &str, version: &str, base: Option<&str>) -> io::Result<bool> {
         let head = format!("{container}/{version}");
