@@ -20,10 +20,12 @@ mod list;
 mod output;
 mod policy;
 mod progress;
+mod rebased;
 mod recover;
 mod run;
 mod source;
 mod update;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -63,6 +65,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::End(args) => end::run(&args, context),
         Command::Update(args) => update::run(&args, context),
         Command::Source(args) => source::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
         Command::Recover(args) => recover::run(&args, context),
         Command::Gc(args) => gc::run(&args, context),
         Command::Check(args) => check::run(&args, context),

@@ -104,7 +104,11 @@ impl Sources<'_> {
             return Ok(Settled { deferred, ..Settled::default() });
         };
         let keep = self.kept(template, keep)?;
-        Ok(self.store().settle(template, &keep)?)
+        let mut settled = self.store().settle(template, &keep)?;
+        if let Err(error) = self.prune_digests(template) {
+            settled.deferred.push(format!("digests of {template}: {}", crate::sys::chain(&error)));
+        }
+        Ok(settled)
     }
 
     /// The versions that stay: the current one, `keep` before it, and those that sessions are based on.

@@ -17,9 +17,11 @@
 mod commit;
 mod create;
 pub mod diff;
+pub mod digest;
 mod error;
 mod history;
 mod named;
+pub mod rebase;
 mod version;
 
 pub use create::SourceRequest;

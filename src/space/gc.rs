@@ -276,6 +276,7 @@ impl<'a> Gc<'a> {
             let Ok(template) = name.parse::<TemplateName>() else { continue };
             folders.push(self.layout().templates().join(&name));
             folders.push(self.layout().versions(&template));
+            folders.push(self.layout().digests(&template));
         }
         let mut found = Vec::new();
         for folder in folders {
