@@ -23,7 +23,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::diff::{Change, Difference, escape};
-use super::{Error, Sources};
+use super::{Error, Sources, Version};
 use crate::store::{TemplateName, VersionId};
 use crate::sys::file;
 use crate::sys::lock::Lock;
@@ -119,7 +119,10 @@ impl Sources<'_> {
             let versions = self.complete(template)?;
             let mut missing = Vec::new();
             for version in versions.into_iter().rev() {
-                if !gone.contains(&version)
+                // Of what nothing is known nothing is written: the state of the store may not be mounted.
+                let known = Version::load(self.layout(), template, &version)?.is_some();
+                if known
+                    && !gone.contains(&version)
                     && file::stat(&self.layout().digest(template, &version))?.is_none()
                 {
                     missing.push(version);
