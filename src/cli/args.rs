@@ -80,6 +80,8 @@ pub enum Command {
     Unpin(Unpin),
     /// Change a template in steps
     Source(Source),
+    /// Check that versions still are what was committed
+    Verify(Verify),
     /// Bring every session to ready or ended after a crash or a reboot
     Recover(Recover),
     /// Reclaim what nothing refers to
@@ -453,6 +455,8 @@ pub enum SourceStep {
     Exec(SourceExec),
     /// Make its tree the template's current version, all at once
     Commit(SourceCommit),
+    /// After a conflict: begin anew on the current version, and list what differs
+    Rebase(SourceRebase),
     /// Throw it away
     Abort(SourceAbort),
 }
@@ -499,6 +503,43 @@ pub struct SourceCommit {
 pub struct SourceAbort {
     /// The source session
     pub session: SessionId,
+}
+
+/// `zchroot source rebase`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For a source session whose commit was refused as a conflict. Nothing is replayed: a new source \
+session is begun on the current version, and what was changed in the old one, by others, and by both is listed. The old \
+session stays until it is aborted.\n\
+Example:  zchroot source rebase work -n work2; zchroot source exec work2; zchroot source commit work2; zchroot source abort work"
+)]
+pub struct SourceRebase {
+    /// The source session that was refused
+    pub session: SessionId,
+    /// The new session's name; one is made if not given
+    #[arg(short, long, value_name = "NAME")]
+    pub name: Option<SessionId>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// `zchroot verify`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A digest of each version's tree is made after its commit: paths, types, modes, owners, times, \
+extended attributes, link targets, devices, hard links and contents. This reads the tree again and names the first \
+difference; a version that has no digest yet gets one. Exits with 1 if a version differs or cannot be read.\n\
+Examples: zchroot verify sid       all versions that are kept\n          \
+zchroot verify sid@7     generation 7"
+)]
+pub struct Verify {
+    /// A template, or one version of it by name or generation
+    #[arg(value_name = "TEMPLATE[@VERSION]")]
+    pub target: String,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
 }
 
 /// `zchroot recover`.

@@ -171,7 +171,7 @@ pub(super) fn aspect(aspect: &Aspect) -> String {
         Aspect::Device { old, new } => format!("device {old} -> {new}"),
         Aspect::Mode { old, new } => format!("mode {old} -> {new}"),
         Aspect::Owner { old, new } => format!("owner {old} -> {new}"),
-        Aspect::Xattrs { names } => format!("xattrs {}", names.join(" ")),
+        Aspect::Xattrs { names } => format!("xattrs {}", names.join(" ")).trim_end().to_owned(),
         Aspect::Links => "hard links".to_owned(),
         Aspect::Time => "time".to_owned(),
     }

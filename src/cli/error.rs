@@ -105,10 +105,11 @@ impl From<source::Error> for Error {
                 E::Session(inner) => return inner.into(),
                 other => return Self::new(Status::Failed, other),
             },
-            E::Conflict { template, session, .. } => (
-                Status::Busy,
-                Some(format!("zchroot source abort {session}, then zchroot update {template} again")),
-            ),
+            E::Conflict { session, .. } => {
+                let (rebase, abort) =
+                    (format!("zchroot source rebase {session}"), format!("zchroot source abort {session}"));
+                return Self::with(Status::Busy, error, Some(rebase)).hint(abort);
+            }
             E::Moved { template, .. } => (
                 Status::Busy,
                 Some(format!("zchroot history {template}, then zchroot rollback {template} VERSION again")),

@@ -4,7 +4,7 @@ use super::args::Gc;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, source};
+use super::{output, source, verify};
 use crate::space::{self, Action, Item};
 use crate::sys::privilege::raised;
 
@@ -19,6 +19,9 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
         raised(|| gc.run(|template| source::keep(template, context)))?
     };
     print(&items, args)?;
+    if !args.dry_run {
+        verify::digest_all(context)?;
+    }
     for trouble in &troubles {
         output::note(&format!("zchroot: left to the next gc: {trouble}"));
     }

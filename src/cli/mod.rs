@@ -21,11 +21,13 @@ mod output;
 mod pin;
 mod policy;
 mod progress;
+mod rebased;
 mod recover;
 mod rollback;
 mod run;
 mod source;
 mod update;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -68,6 +70,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Pin(args) => pin::pin(&args, context),
         Command::Unpin(args) => pin::unpin(&args, context),
         Command::Source(args) => source::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
         Command::Recover(args) => recover::run(&args, context),
         Command::Gc(args) => gc::run(&args, context),
         Command::Check(args) => check::run(&args, context),

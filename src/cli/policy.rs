@@ -107,6 +107,19 @@ pub(super) fn may_look(
     Ok(template.name)
 }
 
+/// Refuses who may not change a template. Returns the template's own name.
+pub(super) fn may_maintain(context: &Context, name: &TemplateName) -> Result<TemplateName, Error> {
+    let template = match context.template(name) {
+        // A template whose definition is gone still has its versions.
+        Err(_) if context.process.caller().is_root() => return Ok(name.clone()),
+        other => other?,
+    };
+    let root = Account::by_uid(nix::unistd::Uid::from_raw(0))
+        .map_err(|error| Error::new(super::Status::Failed, error))?;
+    may_use(context, &template.name, &template.source.access, &root)?;
+    Ok(template.name)
+}
+
 /// Refuses who did not begin the session, or wants to be somebody else in it than he may be.
 pub(super) fn may_enter(context: &Context, record: &Record, target: &Account) -> Result<(), Error> {
     let caller = who(context);

@@ -1,10 +1,11 @@
 //! `zchroot source`: change a template in steps.
 
-use super::args::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceStep};
+use super::args::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceRebase, SourceStep};
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, policy, run};
+use super::rebased::Rebased;
+use super::{diff, output, policy, run, verify};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
 use crate::source::{Keep, SourceRequest, Version};
@@ -19,6 +20,7 @@ pub(super) fn run(args: &Source, context: &Context) -> Result<Status, Error> {
         SourceStep::Begin(args) => begin_step(args, context),
         SourceStep::Exec(args) => Context::entering(exec_step(args, context)),
         SourceStep::Commit(args) => commit_step(args, context),
+        SourceStep::Rebase(args) => rebase_step(args, context),
         SourceStep::Abort(args) => abort_step(args, context),
     }
 }
@@ -68,6 +70,48 @@ fn abort_step(args: &SourceAbort, context: &Context) -> Result<Status, Error> {
     Ok(Status::Ok)
 }
 
+/// Nothing is replayed: a new session on the current version, and a list of what is to be thought of.
+fn rebase_step(args: &SourceRebase, context: &Context) -> Result<Status, Error> {
+    let _held = Context::hold_signals()?;
+    // Its lock is held, so that nobody ends it under our hands.
+    let kept = lock(&args.session, context)?;
+    let old = &kept.record;
+    let template = context.template(&old.template)?;
+    may_change(&template, context)?;
+    let sources = context.sources()?;
+    let (base, _) = raised(|| sources.outdated(old))?;
+    if !raised(|| context.sessions()?.is_mounted(old).map_err(Error::from))? {
+        return Err(crate::source::Error::NotStanding(old.id.clone()).into());
+    }
+    let new = NewRecord {
+        id: name_or_new(args.name.clone(), &old.template)?,
+        kind: Kind::Source,
+        template: old.template.clone(),
+        owner: old.owner.clone(),
+        root_allowed: true,
+        setup: old.setup.clone(),
+    };
+    let begun = begin_as(new, context)?;
+    let new = begun.record.clone();
+    drop(begun);
+    let current = new.base.clone().ok_or_else(|| crate::source::Error::NoBase(new.id.clone()))?;
+    let divergence = raised(|| sources.divergence(old, &current, &mut |_| diff::not_interrupted()));
+    let divergence = divergence.map_err(|error| {
+        throw_away(&new.id, context);
+        Error::from(error)
+    })?;
+    let rebased = Rebased {
+        template: old.template.clone(),
+        old: old.id.clone(),
+        new: new.id,
+        base,
+        current,
+        divergence,
+    };
+    rebased.print(args.json.json, context)?;
+    Ok(Status::Ok)
+}
+
 /// Locks a source session that is the caller's.
 fn lock(id: &SessionId, context: &Context) -> Result<Begun, Error> {
     let sessions = context.sessions()?;
@@ -100,20 +144,27 @@ fn tell_of_others(name: &TemplateName, context: &Context) -> Result<(), Error> {
 pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Context) -> Result<Begun, Error> {
     may_change(template, context)?;
     tell_of_others(&template.name, context)?;
-    let id = match name {
-        Some(id) => id,
-        None => SessionId::generate(&template.name)
-            .map_err(|error| session::Error::sys("name", "a new session", error))?,
-    };
-    let profile = template::profile(&context.layout, &template.profile)?;
     let new = NewRecord {
-        id,
+        id: name_or_new(name, &template.name)?,
         kind: Kind::Source,
         template: template.name.clone(),
         owner: policy::owner(context),
         root_allowed: true,
         setup: setup(template),
     };
+    begin_as(new, context)
+}
+
+fn name_or_new(name: Option<SessionId>, template: &TemplateName) -> Result<SessionId, Error> {
+    match name {
+        Some(id) => Ok(id),
+        None => SessionId::generate(template)
+            .map_err(|error| session::Error::sys("name", "a new session", error).into()),
+    }
+}
+
+fn begin_as(new: NewRecord, context: &Context) -> Result<Begun, Error> {
+    let profile = template::profile(&context.layout, &new.setup.profile)?;
     let sources = context.sources()?;
     let mut bar = context.bar();
     let begun = raised(|| sources.begin(SourceRequest { new, profile: &profile }, &mut bar));
@@ -143,6 +194,7 @@ pub(super) fn settle(name: &TemplateName, context: &Context) {
         Ok(settled) => settled.deferred.iter().for_each(|what| tracing::info!(what, "left to the next gc")),
         Err(error) => tracing::warn!(template = %name, ?error, "old versions are left to the next gc"),
     }
+    verify::digest_later(name, context);
 }
 
 /// How much a template keeps; one whose definition cannot be read keeps all.

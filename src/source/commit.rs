@@ -115,7 +115,11 @@ impl Sources<'_> {
             .filter(|(_, fate)| matches!(fate, Fate::Drop | Fate::Gone))
             .map(|(id, _)| id)
             .collect();
-        Ok(self.store().settle(template, &|version| may_go.contains(version))?)
+        let mut settled = self.store().settle(template, &|version| may_go.contains(version))?;
+        if let Err(error) = self.prune_digests(template) {
+            settled.deferred.push(format!("digests of {template}: {}", crate::sys::chain(&error)));
+        }
+        Ok(settled)
     }
 
     fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {

@@ -17,11 +17,13 @@
 mod commit;
 mod create;
 pub mod diff;
+pub mod digest;
 mod error;
 mod history;
 mod keep;
 mod named;
 mod pin;
+pub mod rebase;
 mod rollback;
 mod spec;
 mod trial;

@@ -357,6 +357,7 @@ impl<'a> Gc<'a> {
             folders.push(self.layout().templates().join(&name));
             folders.push(self.layout().versions(&template));
             folders.push(self.layout().pins(&template));
+            folders.push(self.layout().digests(&template));
         }
         let mut found = Vec::new();
         for folder in folders {

@@ -110,6 +110,42 @@ fn exchange_or_rename(temp: &Path, path: &Path) -> Result<()> {
     }
 }
 
+/// As [`replace`] with what `fill` writes to the new file.
+///
+/// # Errors
+/// Any step failed, that of `fill` among them (which is called "write"); `path` is then as it was, or already new.
+pub fn replace_by<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T> {
+    let temp = temp_beside(path);
+    let filled = effect::point("write").and_then(|()| {
+        // A left-over of our own pid from before a reboot may stand here.
+        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temp);
+        let mut file = options?;
+        let value = fill(&mut file)?;
+        effect::point("fsync").and_then(|()| file.sync_all())?;
+        Ok(value)
+    });
+    let value = match at("write", &temp, filled) {
+        Ok(value) => value,
+        Err(error) => {
+            // What went wrong first is what matters.
+            let _ = remove(&temp);
+            return Err(error);
+        }
+    };
+    rename(&temp, path)?;
+    sync_parent(path)?;
+    Ok(value)
+}
+
+/// Opens a file to read it, `None` if there is none; a last symlink is refused.
+///
+/// # Errors
+/// As open(2), but ENOENT.
+pub fn open_if_there(path: &Path) -> Result<Option<File>> {
+    let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    absent_is_none(at("open", path, OpenOptions::new().read(true).custom_flags(flags).open(path)))
+}
+
 /// Makes `link` a symlink to `target`, replacing a former one at once and durably.
 ///
 /// # Errors

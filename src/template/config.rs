@@ -25,11 +25,26 @@ pub struct Config {
     pub store: StoreConfig,
     /// How old a thing must be that nothing refers to before gc takes it.
     pub grace: Period,
+    /// When digests of versions are made.
+    pub digests: Digests,
+}
+
+/// When a digest of a version's tree is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Digests {
+    /// After the commit, in the background; what is missing, by the next commit or gc.
+    #[default]
+    Commit,
+    /// By gc.
+    Gc,
+    /// Only by `zchroot verify`.
+    Never,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { store: StoreConfig::Dir, grace: GRACE }
+        Self { store: StoreConfig::Dir, grace: GRACE, digests: Digests::default() }
     }
 }
 
@@ -118,6 +133,7 @@ struct File {
     _version: IgnoredAny,
     store: Option<Spanned<Kind>>,
     grace: Option<Word<Period>>,
+    digests: Option<Digests>,
     zfs: Option<ZfsTable>,
 }
 
@@ -139,7 +155,11 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, Fault> {
         let file: File = document::parse(text)?;
-        Ok(Self { store: store(file.store, file.zfs)?, grace: file.grace.map_or(GRACE, |word| word.0) })
+        Ok(Self {
+            store: store(file.store, file.zfs)?,
+            grace: file.grace.map_or(GRACE, |word| word.0),
+            digests: file.digests.unwrap_or_default(),
+        })
     }
 }
 
@@ -179,11 +199,11 @@ mod tests {
     #[test]
     fn every_key_of_the_configuration_is_read() {
         let config = Config::parse(
-            "version = 1\nstore = \"zfs\"\ngrace = \"2h\"\n[zfs]\npool = \"tank\"\nreserve = \"1G\"",
+            "version = 1\nstore = \"zfs\"\ngrace = \"2h\"\ndigests = \"gc\"\n[zfs]\npool = \"tank\"\nreserve = \"1G\"",
         )
         .unwrap();
         let store = StoreConfig::Zfs { pool: "tank".parse().unwrap(), reserve: Size::new(1 << 30) };
-        assert_eq!(config, Config { store, grace: Period::from_secs(7200) });
+        assert_eq!(config, Config { store, grace: Period::from_secs(7200), digests: Digests::Gc });
         assert_eq!(config.store.kind(), Kind::Zfs);
     }
 
@@ -234,7 +254,7 @@ mod tests {
         f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
             name = "x"
             ^^^^
-        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `zfs`
+        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`
             [log]
              ^^^
         "##);

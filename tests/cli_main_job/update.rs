@@ -109,7 +109,7 @@ fn dir_the_second_of_two_maintainers_gets_a_conflict_and_keeps_the_session() {
     let first = host.zchroot(["source", "commit", "one"]).ok().text();
     let conflict =
         host.zchroot(["source", "commit", "two"]).exits(3).says("conflict").says(&base).says(&first);
-    conflict.says("hint: zchroot source abort two");
+    conflict.says("hint: zchroot source rebase two").says("hint: zchroot source abort two");
     host.run_in_demo("cat /srv/who").ok().prints("one");
     // The work is not lost: it can be entered, looked at, and still not be committed.
     host.zchroot(["source", "exec", "two", "--", "cat", "/srv/who"]).ok().prints("two");
