@@ -3,6 +3,7 @@
 #![cfg(feature = "zfs")]
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "tests look at files and run the ZFS programs"
@@ -13,7 +14,7 @@ mod zfs_pool;
 
 use std::os::fd::AsFd;
 
-use harness::{Installation, MINIMAL, wait_until};
+use harness::{Installation, MINIMAL};
 use zchroot::store::{ErrorKind, Store};
 use zchroot::sys::{effect, tree};
 use zfs_pool::{Pool, first, keep, next, run, template, version};
@@ -63,6 +64,16 @@ fn zfs_a_look_at_a_version_is_in_nobodys_way() {
             assert_eq!(at, 3, "only if it cannot be destroyed");
             store.session_drop(&left.id).unwrap();
         }
+    }
+}
+
+/// Waits until `is_so`, at most a minute: what has the least priority may have to wait for all others.
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "waited a minute in vain: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
 

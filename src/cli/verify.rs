@@ -1,5 +1,7 @@
 //! `zchroot verify`: whether versions still are what they were when they were committed; and the digests of that.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::args::Verify;
@@ -9,7 +11,7 @@ use super::exit::Status;
 use super::{diff, output, policy};
 use crate::source::Version;
 use crate::source::digest::Verdict;
-use crate::store::{Progress, TemplateName, VersionId};
+use crate::store::{Layout, Progress, TemplateName, VersionId};
 use crate::sys::detached;
 use crate::sys::privilege::raised;
 use crate::template::Digests;
@@ -100,7 +102,11 @@ pub(super) fn digest_later(template: &TemplateName, context: &Context) {
     }
     let made = raised(|| {
         detached::run(c"zchroot-digest", || {
-            if let Err(error) = digest_now(template, context, &mut |_| diff::not_interrupted()) {
+            let alone = detached::leave_mounts(&Layout::new(Path::new("")).mounts());
+            let made = alone
+                .map_err(|error| Error::failed(format!("cannot leave the mounts of sessions: {error}")))
+                .and_then(|()| digest_now(template, context, &mut |_| diff::not_interrupted()));
+            if let Err(error) = made {
                 tracing::warn!(%template, ?error, "digests are left to the next commit or gc");
             }
         })

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use nix::sys::wait::waitpid;
 use nix::unistd::ForkResult;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
 
 use super::effect;
+use super::mountinfo;
 use super::signals::Held;
 
 /// ioprio_set(2): this process, the class that gets what nobody else wants.
@@ -65,6 +68,31 @@ fn leave(name: &std::ffi::CStr) -> io::Result<()> {
     rustix::process::chdir("/")?;
     rustix::thread::set_name(name)?;
     yield_to_all()
+}
+
+/// Goes into a mount namespace of its own, in which nothing is mounted any more at or below each directory whose path
+/// ends in `folder`. The caller's namespace may be one of his own, which would else live on with copies of all
+/// sessions' mounts: a commit of those sessions would wait for them.
+///
+/// # Errors
+/// As unshare(2), umount(2), or the table of mounts cannot be read.
+pub fn leave_mounts(folder: &Path) -> io::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    match rustix::mount::mount_change("/", private) {
+        // A root that is no mount spreads nothing.
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let all = mountinfo::own().map_err(|error| error.source)?;
+    for mount in all.iter().rev().filter(|mount| mount.point.ends_with(folder)) {
+        match rustix::mount::unmount(&mount.point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            // It is hidden below another, or went with one.
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn yield_to_all() -> io::Result<()> {

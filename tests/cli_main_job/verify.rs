@@ -4,7 +4,17 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Installation, MINIMAL, wait_until};
+use crate::harness::{Installation, MINIMAL};
+
+/// Waits until `is_so`, at most a minute: what has the least priority may have to wait for all others.
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited a minute in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 fn digest(host: &Installation, version: &str) -> PathBuf {
     host.at(&format!("/var/lib/zchroot/templates/demo/digests/{version}.zst"))
@@ -155,6 +165,34 @@ fn dir_gc_makes_the_digests_that_are_missing_and_those_of_gone_versions_go() {
     host.zchroot(["gc", "-q"]).ok();
     let folder = host.at("/var/lib/zchroot/templates/demo/digests");
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2);
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_digest_does_not_keep_the_mounts_of_its_callers_namespace() {
+    let host = Installation::with_demo();
+    settled(&host);
+    host.zchroot(["source", "begin", "demo", "-n", "s"]).ok();
+    let other = host.path().join("source");
+    host.define("other", MINIMAL);
+    host.zchroot(["create", "other", "--from", other.to_str().unwrap()]).ok();
+    let script = "dd if=/dev/zero of=/srv/big bs=1 count=0 seek=200000000000";
+    let alone = || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+        rustix::mount::mount_change(
+            "/",
+            rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC,
+        )?;
+        Ok(())
+    };
+    host.order(["update", "other", "-q", "--", "sh", "-c", script]).before(alone).run().ok();
+    wait_until("the digest is being made", || digesting(&host).len() == 1);
+    let pid = digesting(&host)[0];
+    let began = Instant::now();
+    host.zchroot(["source", "commit", "s", "-q"]).ok();
+    assert!(began.elapsed() < Duration::from_secs(9), "it waited for a namespace to go");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
+    wait_until("all have ended", || digesting(&host).is_empty());
     host.assert_nothing_left();
 }
 

@@ -77,6 +77,35 @@ fn dir_setuid_who_is_not_let_in_gets_nothing() {
 }
 
 #[test]
+fn dir_setuid_who_may_look_at_versions() {
+    let world = World::new();
+    let template = world.template.clone();
+    world.user(CAROL, &["diff", &template, "1", "1"]).ok().prints("");
+    let no_status = "no /var/lib/dpkg/status";
+    for caller in [ALICE, CAROL, DAVE] {
+        world.user(caller, &["diff", &template, "1", "1", "--packages"]).exits(1).says(no_status);
+    }
+    for (caller, name) in [(ALICE, "alice"), (BOB, "bob"), (DAVE, "dave")] {
+        let refused = format!("{name} may not use template {template} as root");
+        world.user(caller, &["diff", &template, "1", "1"]).exits(1).says(&refused);
+        world.user(caller, &["diff", &template, "1", "1", "--stat"]).exits(1).says(&refused);
+    }
+    world.user(BOB, &["diff", &template, "1", "1", "--packages"]).exits(1).says("bob may not use");
+    world.user(CAROL, &["verify", &template]).ok();
+    for caller in [ALICE, BOB, DAVE] {
+        world.user(caller, &["verify", &template]).exits(1).says("may not use template");
+    }
+    world.user(ALICE, &["begin", &template, "-n", "mine"]).ok();
+    world.user(ALICE, &["exec", "mine", "-d", "/", "--", "sh", "-c", "echo x > /tmp/mine"]).ok();
+    let shown = world.user(ALICE, &["diff", "mine"]).ok().text();
+    assert!(shown.lines().any(|line| line == "+ /tmp/mine"), "{shown}");
+    world.user(BOB, &["diff", "mine"]).exits(1).says("session mine is not yours");
+    world.user(ALICE, &["source", "rebase", "mine"]).exits(1).says("not a source session");
+    world.user(ALICE, &["end", "mine"]).ok();
+    world.assert_nothing_left();
+}
+
+#[test]
 fn dir_setuid_a_session_is_its_owners() {
     let world = World::new();
     let session = format!("{}-mine", world.template);

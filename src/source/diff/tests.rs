@@ -1,10 +1,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests lay out trees by hand")]
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use super::compare::{Comparing, compare};
 use super::*;
 
 fn differences(old: &Path, new: &Path) -> Vec<String> {

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "tests lay out trees by hand")]
+
 use std::fs::File;
 use std::os::fd::AsFd;
 
