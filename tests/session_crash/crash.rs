@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::harness;
 use crate::host::Host;
 use crate::sample::{self, Random};
 use crate::tracer::{self, Blow, KILLED, Point, Run};
@@ -121,9 +122,11 @@ fn ends_as_it_may(run: &Run, blow: Option<&(Point, Blow)>) {
     assert!(!silent || says_all || point.call == "write", "it failed without a word: {run}");
 }
 
-/// Twice, since recover itself must leave nothing to be recovered.
+/// Twice, since recover itself must leave nothing to be recovered. An orphan on its way into the tree has the lock of
+/// its session for a moment more: until then recover says so and leaves it alone.
 fn clear_up(host: &Host) {
-    host.zchroot(["recover"]).ok();
+    let free = || !host.zchroot(["recover"]).ok().text().lines().any(|line| line.ends_with(": in use"));
+    harness::wait_until("that nobody uses the session any more", free);
     let again = host.zchroot(["recover"]).ok();
     let stands = again.text().lines().all(|line| line.ends_with(": stands"));
     assert!(stands, "recover finds more to recover: {again}");
