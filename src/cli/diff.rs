@@ -64,11 +64,11 @@ fn versions(args: &Diff, context: &Context) -> Result<Status, Error> {
     let sources = context.sources()?;
     let (from, to) = raised(|| {
         let to = match &args.to {
-            Some(text) => sources.named(&name, text)?,
+            Some(spec) => sources.resolve(&name, spec)?,
             None => sources.current(&name)?,
         };
         let from = match &args.from {
-            Some(text) => sources.named(&name, text)?,
+            Some(spec) => sources.resolve(&name, spec)?,
             None => sources.parent(&name, &to)?,
         };
         Ok::<_, crate::source::Error>((from, to))

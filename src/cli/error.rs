@@ -161,6 +161,12 @@ impl From<sys::file::Error> for Error {
     }
 }
 
+impl From<source::SpecError> for Error {
+    fn from(error: source::SpecError) -> Self {
+        Self::new(Status::Usage, error)
+    }
+}
+
 impl From<store::NameError> for Error {
     fn from(error: store::NameError) -> Self {
         Self::new(Status::Usage, error)

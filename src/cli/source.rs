@@ -77,9 +77,9 @@ fn rebase_step(args: &SourceRebase, context: &Context) -> Result<Status, Error> 
     let kept = lock(&args.session, context)?;
     let old = &kept.record;
     let template = context.template(&old.template)?;
-    may_change(&template, context)?;
     let sources = context.sources()?;
     let (base, _) = raised(|| sources.outdated(old))?;
+    may_change(&template, context)?;
     if !raised(|| context.sessions()?.is_mounted(old).map_err(Error::from))? {
         return Err(crate::source::Error::NotStanding(old.id.clone()).into());
     }

@@ -32,13 +32,13 @@ pub(super) fn run(args: &Verify, context: &Context) -> Result<Status, Error> {
     // Ctrl-C is looked for between reads: what was set up to look at a tree is taken away first.
     let _held = Context::hold_signals()?;
     let (name, version) = match args.target.split_once('@') {
-        Some((name, version)) => (name, Some(version)),
+        Some((name, version)) => (name, Some(version.parse()?)),
         None => (args.target.as_str(), None),
     };
     let template = policy::may_maintain(context, &name.parse()?)?;
     let sources = context.sources()?;
     let versions = raised(|| match version {
-        Some(text) => sources.named(&template, text).map(|version| vec![version]),
+        Some(spec) => sources.resolve(&template, &spec).map(|version| vec![version]),
         None => sources.current(&template).and_then(|_| sources.complete(&template)),
     })?;
     let mut rows = Vec::new();

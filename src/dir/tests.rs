@@ -495,5 +495,5 @@ fn dir_a_clone_costs_a_few_system_calls() {
     println!("{each:?} each");
     assert!(each < Duration::from_millis(1), "{each:?}");
     let (_, effects) = effect::run(Plan { at: 0, mode: Mode::Crash }, || home.begin("last", "v1"));
-    assert_eq!(effects, ["mkdir", "symlink", "mkdir", "mkdir", "rename"]);
+    assert_eq!(effects, ["mkdir", "symlink", "mkdir", "mkdir", "copy attributes", "rename"]);
 }

@@ -137,7 +137,7 @@ fn dir_a_tree_of_symlinks_fifos_and_devices_neither_leads_out_nor_blocks() {
 fn dir_what_is_wrong_with_a_diff_is_said_with_a_way_out() {
     let host = Installation::with_demo();
     host.zchroot(["diff", "demo"]).exits(4).says("has no version before").says("hint: zchroot history demo");
-    host.zchroot(["diff", "demo", "7"]).exits(4).says("has no version 7").says("hint: zchroot history demo");
+    host.zchroot(["diff", "demo", "7"]).exits(4).says("has no generation 7; there is 1 (current)");
     host.zchroot(["diff", "nothing"]).exits(4).says("nothing");
     host.zchroot(["diff", "demo", "1", "20200101-000000-000-aaaa"]).exits(4).says("20200101");
     host.zchroot(["diff", "demo", "--stat", "--packages"]).exits(2);

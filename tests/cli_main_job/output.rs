@@ -140,6 +140,8 @@ fn dir_a_reader_that_goes_away_is_no_error() {
 #[test]
 fn dir_quiet_keeps_notes_away() {
     let host = Installation::with_demo();
+    // A digest that is being made in the background is nothing for gc to name.
+    host.configure("version = 1\ndigests = \"gc\"\n");
     let done = host.zchroot(["-q", "update", "demo", "--", "true"]).ok();
     assert_eq!((done.text().as_str(), done.stderr.as_str()), ("", ""));
     let done = host.zchroot(["gc", "-q", "--dry-run"]).ok();

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::Json;
+use crate::source::VersionSpec;
 use crate::store::SessionId;
 
 /// `zchroot diff`.
@@ -12,17 +13,18 @@ Then a line for each package, if both trees have a dpkg status. Differences are 
 Examples: zchroot diff sid                 what the last update changed\n          \
 zchroot diff sid 3               generation 3 against the current version\n          \
 zchroot diff sid 3 5 --packages  only which packages were added, removed, upgraded\n          \
-zchroot diff my-session          what was changed in a session")]
+zchroot diff my-session          what was changed in a session\n          \
+zchroot diff sid 7d              against what was current a week ago")]
 pub struct Diff {
     /// A template, or a session, which is compared with the version that it was cloned from
     #[arg(value_name = "TEMPLATE|SESSION")]
     pub name: String,
-    /// The older version, by name or generation; the one before the newer one, if not given
+    /// The older version; the one before the newer one, if not given
     #[arg(value_name = "A")]
-    pub from: Option<String>,
+    pub from: Option<VersionSpec>,
     /// The newer version; the current one, if not given
     #[arg(value_name = "B")]
-    pub to: Option<String>,
+    pub to: Option<VersionSpec>,
     /// Only the packages; the trees are not walked
     #[arg(long, conflicts_with = "stat")]
     pub packages: bool,
@@ -66,7 +68,7 @@ Examples: zchroot verify sid       all versions that are kept\n          \
 zchroot verify sid@7     generation 7"
 )]
 pub struct Verify {
-    /// A template, or one version of it by name or generation
+    /// A template, or one version of it
     #[arg(value_name = "TEMPLATE[@VERSION]")]
     pub target: String,
     #[command(flatten)]
