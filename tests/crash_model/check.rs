@@ -106,7 +106,7 @@ pub(crate) fn unchanged(
 ) -> Checked {
     // What is known of a version is written before the commit; of a draft it means nothing. And a file that was to
     // lose its name at once is gc's.
-    let drafts = world.process(|it| drafts(it))?;
+    let drafts = world.process(drafts)?;
     let counts = |name: &String| {
         let is_draft = |id: &VersionId| name.ends_with(&format!("/versions/{id}.toml"));
         !drafts.iter().any(|(_, id)| is_draft(id)) && !name.starts_with("run/zchroot/mount/.tmp-")
@@ -144,7 +144,7 @@ pub(crate) fn observe(world: &World) -> Checked<Model> {
         for template in must(CURRENT, "list templates", it.store.templates())? {
             let versions = history(it, &template, &drafts)?;
             if !versions.is_empty() {
-                let stamps = versions.iter().map(|version| stamp_of(version)).collect::<Checked<_>>()?;
+                let stamps = versions.iter().map(stamp_of).collect::<Checked<_>>()?;
                 model.templates.insert(template.to_string(), stamps);
             }
         }

@@ -239,7 +239,7 @@ fn place_of(scenario: &Scenario, backend: Backend, index: usize, op: &Op, name: 
 /// What is done after a crash.
 fn recover(world: &World) -> Result<(), Violation> {
     let rule = "I7 recover and gc get through";
-    let fail = |what: Trouble| Violation { rule, what: what };
+    let fail = |what: Trouble| Violation { rule, what };
     world.process(|it| it.recover()).map_err(fail)?;
     world.process(|it| it.gc(KEEP)).map_err(fail)?;
     Ok(())
