@@ -17,10 +17,12 @@ use crate::program;
 use crate::vm::{self, Machine};
 
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 10] = [
     "busybox-static",
     "mmdebstrap",
     "strace",
+    "spin",
+    "gcc",
     "hyperfine",
     "pkg-config",
     "squashfs-tools",
