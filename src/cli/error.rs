@@ -123,6 +123,7 @@ impl From<source::Error> for Error {
             E::NoSuchVersion { template, .. } => {
                 (Status::NotFound, Some(format!("zchroot history {template}")))
             }
+            E::Unfinished { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
             E::NotStanding(_) => (Status::Busy, Some("zchroot recover".to_owned())),
             E::UpToDate { session, .. } => (Status::Failed, Some(format!("zchroot source commit {session}"))),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),

@@ -1,9 +1,10 @@
 //! The beginning of a version: a template's first draft, or a source session on its current version.
 
+use super::commit::POINTER_PATIENCE;
 use super::{Error, Sources};
 use crate::session::record::{NewRecord, Record, State};
 use crate::session::{self, Begun};
-use crate::store::{Progress, VersionId};
+use crate::store::{Progress, VersionId, pointer};
 use crate::template::Profile;
 
 /// What a source session is begun with.
@@ -38,8 +39,10 @@ impl Sources<'_> {
     /// The template has no version, or the session cannot be begun; then nothing of it is left.
     pub fn begin(&self, request: SourceRequest<'_>, progress: &mut dyn Progress) -> Result<Begun, Error> {
         let template = request.new.template.clone();
-        // The truth, not the pointer: a commit that is not yet visible would be a conflict for certain.
-        let base = self.store().current(&template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
+        // The truth, not the pointer: a commit that is not yet visible would be a conflict for certain. And nobody
+        // who begins after this may get less, so a commit that is under way is waited for.
+        let current = pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)?;
+        let base = current.ok_or_else(|| Error::NoVersion(template.clone()))?;
         let draft = new_version()?;
         let record = Record::planned(request.new, Some(base.clone()), Some(draft.clone()));
         let make = || Ok(self.store().draft_clone(&template, &draft, &base, progress)?);
