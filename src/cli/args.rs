@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::Status;
-use crate::store::{SessionId, TemplateName, VersionId};
+use crate::store::{Digest, SessionId, TemplateName, VersionId};
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -66,6 +66,8 @@ pub enum Command {
     Exec(Exec),
     /// End sessions
     End(End),
+    /// Keep unpacked archives, to clone templates and sessions from
+    Image(Image),
     /// Change a template: commit if the command succeeds, abort if not
     Update(Update),
     /// Change a template in steps
@@ -101,7 +103,11 @@ pub struct Init {
 #[command(after_help = "SOURCE is one of\n  \
 bootstrap:SUITE[,VARIANT][,MIRROR]   a Debian tree made by mmdebstrap (VARIANT: minbase, buildd, ...)\n  \
 a directory                          copied, hard links and extended attributes included\n  \
-a tar archive                        plain or compressed by gzip, xz, zstd or bzip2\n\
+a squashfs image                     packed by gzip, xz, zstd, lzo or lz4\n  \
+a tar archive                        plain or compressed by gzip, xz, zstd or bzip2\n  \
+oci:DIR[:TAG]                        a container image in an OCI layout\n  \
+docker-archive:FILE                  a container image that docker save wrote\n\
+An archive becomes an image first, as by `zchroot image import`; the template is cloned from that.\n\
 Without a definition in templates.d a commented one is written, which lets root alone use the template.\n\
 Examples: zchroot create trixie --from bootstrap:trixie,buildd\n          \
 zchroot create sid --from /srv/chroot/sid.tar.zst -m 'from the old host'")]
@@ -192,11 +198,16 @@ pub enum Net {
 126 if it could not be executed, 125 if zchroot failed.\n\
 Examples: zchroot run sid                                 a login shell\n          \
 zchroot run sid -u root -d / -- apt-get -s upgrade\n          \
-zchroot run sid --net none -- make check          no network but lo"
+zchroot run sid --net none -- make check          no network but lo\n          \
+zchroot run --image sid.sqsh -- cat /etc/os-release   straight from an archive"
 )]
 pub struct Run {
     /// The template, by name or alias
-    pub template: TemplateName,
+    #[arg(required_unless_present = "image", conflicts_with = "image")]
+    pub template: Option<TemplateName>,
+    /// Run in a clone of this image: a digest or its beginning, or an archive, which is imported if it is not there
+    #[arg(long, value_name = "IMAGE", conflicts_with = "at")]
+    pub image: Option<String>,
     /// How it is run.
     #[command(flatten)]
     pub inside: Inside,
@@ -338,6 +349,58 @@ pub struct SourceCommit {
 pub struct SourceAbort {
     /// The source session
     pub session: SessionId,
+}
+
+/// `zchroot image`.
+#[derive(Debug, Args)]
+pub struct Image {
+    /// What to do with images.
+    #[command(subcommand)]
+    pub what: ImageCommand,
+}
+
+/// What to do with images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Unpack an archive, unless it is there, and print its digest
+    Import(ImageImport),
+    /// List images
+    List(ImageList),
+    /// Remove images that nothing is cloned from
+    Remove(ImageRemove),
+}
+
+/// `zchroot image import`.
+#[derive(Debug, Args)]
+#[command(after_help = "SOURCE is a squashfs image, a tar archive, oci:DIR[:TAG] or docker-archive:FILE.\n\
+An archive is unpacked once under its digest, however often and by however many it is imported.\n\
+The digest of a container image is that of its configuration, of anything else that of the file.")]
+pub struct ImageImport {
+    /// The archive
+    pub source: String,
+    /// Refuse it unless this is its digest, or that of its manifest
+    #[arg(long, value_name = "SHA256")]
+    pub digest: Option<Digest>,
+}
+
+/// `zchroot image list`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "live: something is cloned from it; warm: nothing is, but it was used lately (zchroot.toml, \
+images.warm); cold: it may go."
+)]
+pub struct ImageList {
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// `zchroot image remove`.
+#[derive(Debug, Args)]
+pub struct ImageRemove {
+    /// Digests, or beginnings of at least 8 digits
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
 }
 
 /// `zchroot recover`.

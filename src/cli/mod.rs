@@ -13,6 +13,7 @@ mod exec;
 mod exit;
 mod gc;
 mod history;
+mod image;
 mod info;
 mod init;
 mod list;
@@ -59,6 +60,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Begin(args) => exec::begin(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::End(args) => end::run(&args, context),
+        Command::Image(args) => image::run(&args, context),
         Command::Update(args) => update::run(&args, context),
         Command::Source(args) => source::run(&args, context),
         Command::Recover(args) => recover::run(&args, context),

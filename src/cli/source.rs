@@ -89,6 +89,7 @@ pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Cont
         id,
         kind: Kind::Source,
         template: template.name.clone(),
+        image: None,
         owner: policy::owner(context),
         root_allowed: true,
         setup: setup(template),

@@ -21,10 +21,7 @@ impl Sessions<'_> {
     /// Mounts the session's tree and sets it up by its profile.
     pub(crate) fn bring_up(&self, record: &Record, profile: &Profile) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
-        file::make_dirs(&self.layout().run(), 0o755)?;
-        file::make_dirs(&self.layout().mounts(), 0o755)?;
-        // Private, so that nothing that is mounted below propagates to other namespaces.
-        self.make_mounts_private()?;
+        self.prepare_mounts()?;
         file::make_dir(&at, 0o755)?;
         // On the host's side setuid bits and devices are inert: a user who finds the mount in /run gains
         // nothing by what a session's root left there. A command gets its own mount without them.
@@ -45,6 +42,13 @@ impl Sessions<'_> {
         let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
         setup::apply(&at, profile, mode, &info)?;
         Ok(())
+    }
+
+    /// Makes the folder of mounts, private, so that nothing that is mounted below propagates to other namespaces.
+    pub(crate) fn prepare_mounts(&self) -> Result<(), Error> {
+        file::make_dirs(&self.layout().run(), 0o755)?;
+        file::make_dirs(&self.layout().mounts(), 0o755)?;
+        self.make_mounts_private()
     }
 
     /// Under a lock that only root can take: on the directory itself anybody could hold one for ever.

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::import::image::Images;
 use crate::session::{self, Sessions};
 use crate::source::{Error, Sources};
-use crate::store::{Layout, SessionId, TemplateName, VersionId};
+use crate::store::{Digest, Layout, SessionId, TemplateName, VersionId};
 use crate::sys::file;
 use crate::sys::lock::Lock;
 use crate::sys::mount::{self, How};
@@ -32,6 +33,11 @@ pub enum Object {
         template: TemplateName,
         /// Its name.
         draft: VersionId,
+    },
+    /// An image that was not unpacked to its end.
+    Image {
+        /// What it is called by.
+        image: Digest,
     },
     /// A lock file of a session that is no more.
     Lock {
@@ -56,6 +62,7 @@ impl std::fmt::Display for Object {
             Self::SessionTree { session } => write!(f, "session tree {session}"),
             Self::TempFile { path } => write!(f, "temp file {}", path.display()),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
+            Self::Image { image } => write!(f, "draft of image {}", image.short()),
             Self::Mount { session } => write!(f, "mount {session}"),
             Self::Lock { session } => write!(f, "lock {session}"),
         }
@@ -138,6 +145,17 @@ impl<'a> Gc<'a> {
         for (path, made) in self.temp_files()? {
             items.push(self.judge(Object::TempFile { path }, false, made));
         }
+        for image in self.sessions.store().images()?.into_iter().filter(|image| !image.complete) {
+            let being_made = Images::new(self.sessions).is_being_made(&image.digest)?;
+            items.push(match being_made {
+                true => Item {
+                    object: Object::Image { image: image.digest },
+                    action: Action::Keep,
+                    reason: "somebody unpacks it just now".to_owned(),
+                },
+                false => self.judge(Object::Image { image: image.digest }, false, image.created),
+            });
+        }
         for (template, draft, made) in drafts {
             let known = referred.drafts.contains(&(template.clone(), draft.clone()));
             items.push(self.judge(Object::Draft { template, draft }, known, made));
@@ -190,6 +208,7 @@ impl<'a> Gc<'a> {
                 file::remove(&self.layout().version(template, draft))?;
                 self.sessions.store().draft_drop(template, draft)?;
             }
+            Object::Image { image } => Images::new(self.sessions).remove_unused(image)?,
             Object::TempFile { path } => file::remove(path)?,
             Object::Mount { session } => self.unless_begun(session, || {
                 let at = self.layout().mount(session);
@@ -270,8 +289,13 @@ impl<'a> Gc<'a> {
     /// Whoever writes one renames it at once: an old one was left by a crash.
     fn temp_files(&self) -> Result<Vec<(PathBuf, SystemTime)>, Error> {
         let config = self.layout().config_dir();
-        let mut folders =
-            vec![self.layout().records(), self.layout().mounts(), config.join("templates.d"), config];
+        let mut folders = vec![
+            self.layout().records(),
+            self.layout().images(),
+            self.layout().mounts(),
+            config.join("templates.d"),
+            config,
+        ];
         for name in file::list(&self.layout().templates())? {
             let Ok(template) = name.parse::<TemplateName>() else { continue };
             folders.push(self.layout().templates().join(&name));

@@ -9,6 +9,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "stands in for mount(2); tests only")]
 
+mod image;
 mod pool;
 
 use std::collections::BTreeSet;
@@ -80,6 +81,10 @@ impl FakeStore {
         match tree {
             Tree::Session(session) => head(&session_name(session)),
             Tree::Draft(template, draft) => head(&head_name(template, draft)),
+            Tree::Image(image) => match pool.snapshot(&image::snapshot(image)) {
+                Ok(pristine) => Some(pristine.bytes.clone()),
+                Err(_) => head(&image::dataset(image)),
+            },
             Tree::Version(template, version) => {
                 let snapshot = pool.find(&container(template), version.as_str())?;
                 Some(pool.snapshot(&snapshot).ok()?.bytes.clone())
@@ -345,6 +350,7 @@ impl Store for FakeStore {
             Tree::Session(session) => session_name(session),
             Tree::Draft(template, draft) => head_name(template, draft),
             Tree::Version(template, version) => format!("{}@{version}", container(template)),
+            Tree::Image(image) => image::dataset(image),
         };
         effect::point("mount").map_err(failed("mount at", &object))?;
         std::fs::remove_dir(at)

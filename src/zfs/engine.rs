@@ -86,6 +86,18 @@ impl Engine {
         })
     }
 
+    /// Takes a snapshot.
+    pub(super) fn snapshot(&self, name: &str) -> io::Result<()> {
+        change("lzc_snapshot", || self.lzc.snapshot(&[PathBuf::from(name)], None).map_err(cause))
+    }
+
+    /// Destroys a snapshot that nothing is cloned from.
+    pub(super) fn destroy_snapshot(&self, name: &str) -> io::Result<()> {
+        change("lzc_destroy_snaps", || {
+            self.lzc.destroy_snapshots(&[PathBuf::from(name)], DestroyTiming::RightNow).map_err(cause)
+        })
+    }
+
     /// Waits until what was destroyed is free for new data.
     pub(super) fn wait_freed(&self) -> io::Result<()> {
         ffi::wait_freed(&self.lzc, &self.pool)?;
