@@ -151,6 +151,8 @@ fn every_key_of_the_host_s_configuration_is_described() {
     let mut known = keys("src/template/config.rs", "File");
     known.remove("zfs");
     known.extend(keys("src/template/config.rs", "ZfsTable"));
+    known.remove("images");
+    known.extend(keys("src/template/config.rs", "ImagesTable"));
     assert_eq!(tags(section(&page("zchroot.toml.5"), "KEYS")), known);
 }
 
@@ -158,10 +160,9 @@ fn every_key_of_the_host_s_configuration_is_described() {
 fn every_key_of_a_template_is_described() {
     let mut known = keys("src/template/definition.rs", "File");
     known.remove("source");
+    // The lists of [source] are described with those of the template, but for what only [source] has.
+    known.extend(keys("src/template/definition.rs", "SourceTable"));
     assert_eq!(tags(section(&page("zchroot-templates.5"), "TEMPLATES")), known);
-    for key in keys("src/template/definition.rs", "SourceTable") {
-        assert!(known.contains(&key), "[source] {key} is described with the lists");
-    }
 }
 
 #[test]

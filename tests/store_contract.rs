@@ -181,6 +181,18 @@ on_every_store! {
         fake_history_does_not_pile_up
         dir_history_does_not_pile_up
         zfs_history_does_not_pile_up;
+    rules::what_a_rollback_went_over_goes_when_nothing_keeps_it =>
+        fake_what_a_rollback_went_over_goes_when_nothing_keeps_it
+        dir_what_a_rollback_went_over_goes_when_nothing_keeps_it
+        zfs_what_a_rollback_went_over_goes_when_nothing_keeps_it;
+    rules::rollbacks_do_not_pile_up =>
+        fake_rollbacks_do_not_pile_up
+        dir_rollbacks_do_not_pile_up
+        zfs_rollbacks_do_not_pile_up;
+    rules::a_draft_is_tried_out_without_being_touched =>
+        fake_a_draft_is_tried_out_without_being_touched
+        dir_a_draft_is_tried_out_without_being_touched
+        zfs_a_draft_is_tried_out_without_being_touched;
     (|lab: &dyn Lab| races::readers_get_whole_versions_while_commits_go_on(lab, 20)) =>
         fake_readers_get_whole_versions_while_commits_go_on
         dir_readers_get_whole_versions_while_commits_go_on

@@ -195,3 +195,60 @@ fn zfs_templates_are_listed_and_unknown_ones_have_nothing() {
     let gone = store.draft_clone(&unknown, &version("v2"), &version("v1"), &mut Silent).unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::Gone);
 }
+
+/// What a commit writes down of its version before it takes place.
+fn describe(pool: &Pool, name: &str) {
+    let path = pool.layout().version(&template(), &version(name));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, "").unwrap();
+}
+
+fn snapshots(pool: &Pool) -> Vec<String> {
+    let text = run("zfs", &["list", "-Hrt", "snapshot", "-o", "name", &pool.dataset("templates/sid")]);
+    text.lines().map(|line| line.replace(&pool.dataset("templates/sid/"), "")).collect()
+}
+
+#[test]
+fn zfs_a_snapshot_that_somebody_else_took_is_no_version_and_stays() {
+    let pool = Pool::make();
+    let store = pool.store();
+    for name in ["v1", "v2", "v3"] {
+        describe(&pool, name);
+    }
+    let take = |head: &str, name: &str| {
+        run("zfs", &["snapshot", &format!("{}@{name}", pool.dataset(&format!("templates/sid/{head}")))]);
+    };
+    first(&store, "v1");
+    next(&store, "v1", "v2");
+    // One that parses as a name of ours and one that does not; after the snapshot that the clone hangs off.
+    take("v1", "daily");
+    take("v1", "auto:hourly");
+    take("v2", "before-upgrade");
+    assert_eq!(zfs_pool::complete(&store), ["v1", "v2"]);
+    next(&store, "v2", "v3");
+    let settled = store.settle(&template(), &keep(&["v2"])).unwrap();
+    let why = "sid v1: its dataset has the snapshot auto:hourly, which zchroot did not take";
+    assert!(settled.deferred.contains(&why.to_owned()), "{settled:?}");
+    let stand = snapshots(&pool);
+    for name in ["v1@daily", "v1@auto:hourly", "@before-upgrade"] {
+        assert!(stand.iter().any(|snapshot| snapshot.ends_with(name)), "{name}: {stand:?}");
+    }
+    // v1 itself goes with its dataset.
+    assert_eq!(zfs_pool::complete(&store), ["v2", "v3"]);
+    let gone = store.session_clone(&template(), &version("daily"), &session("s")).unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::Gone);
+    for name in ["daily", "auto:hourly"] {
+        run("zfs", &["destroy", &pool.dataset(&format!("templates/sid/v1@{name}"))]);
+    }
+    let settled = store.settle(&template(), &keep(&[])).unwrap();
+    assert!(settled.dropped.contains(&version("v1")), "{settled:?}");
+    assert_eq!(zfs_pool::complete(&store), ["v3"]);
+    assert!(snapshots(&pool).iter().any(|name| name.ends_with("@before-upgrade")), "{:?}", snapshots(&pool));
+    store.draft_clone(&template(), &version("v4"), &version("v3"), &mut Silent).unwrap();
+    take("v4", "mine");
+    assert_eq!(drafts(&store), ["v4"]);
+    let busy = store.draft_drop(&template(), &version("v4")).unwrap_err();
+    assert_eq!((busy.kind(), cause(&busy).contains("which zchroot did not take")), (ErrorKind::Busy, true));
+    run("zfs", &["destroy", &pool.dataset("templates/sid/v4@mine")]);
+    assert_eq!(store.draft_drop(&template(), &version("v4")).unwrap(), Outcome::Changed);
+}

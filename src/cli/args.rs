@@ -1,12 +1,22 @@
 //! The command line: every command, option and help text.
 
+mod image;
+mod look;
+mod source;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use image::{Image, ImageCommand, ImageImport, ImageList, ImageRemove};
+pub(super) use look::{Diff, SourceRebase, Verify};
+pub(super) use source::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceStep};
+
 use super::Status;
-use crate::store::{Digest, SessionId, TemplateName, VersionId};
+use crate::source::{SpecError, VersionSpec};
+use crate::store::{NameError, SessionId, TemplateName};
+use crate::template::Period;
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -58,6 +68,8 @@ pub enum Command {
     Info(Info),
     /// Show the versions of a template
     History(History),
+    /// Show what differs between two versions, or between a session and its base
+    Diff(Diff),
     /// Run a command, or a login shell, in a throw-away session
     Run(Run),
     /// Begin a named session and print its name
@@ -70,8 +82,16 @@ pub enum Command {
     Image(Image),
     /// Change a template: commit if the command succeeds, abort if not
     Update(Update),
+    /// Make an older version current again, as a new version
+    Rollback(Rollback),
+    /// Keep a version for good
+    Pin(Pin),
+    /// Let a pinned version go when nothing else keeps it
+    Unpin(Unpin),
     /// Change a template in steps
     Source(Source),
+    /// Check that versions still are what was committed
+    Verify(Verify),
     /// Bring every session to ready or ended after a crash or a reboot
     Recover(Recover),
     /// Reclaim what nothing refers to
@@ -118,7 +138,7 @@ pub struct Create {
     #[arg(long, value_name = "SOURCE")]
     pub from: String,
     /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
 }
 
@@ -148,9 +168,20 @@ pub struct Info {
 
 /// `zchroot history`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Newest first. DELTA is how much more (or less) it holds than the version it was made from. KEPT says why its \
+tree is still there: current, pinned, sessions, within keep or keep-for of the template; being settled: nothing keeps \
+it, the next commit or gc drops it; gone: only this line of it is left.\n\
+Examples: zchroot history sid\n          \
+zchroot history sid --at '2026-11-20 14:00'      what was current then\n          \
+zchroot run sid --at 7 -- gcc --version          generation 7, if it is not gone"
+)]
 pub struct History {
-    /// The template
+    /// The template, by name or alias
     pub template: TemplateName,
+    /// Show only this version: a generation, a name or its beginning, a time
+    #[arg(long, value_name = "VERSION")]
+    pub at: Option<VersionSpec>,
     #[command(flatten)]
     /// Machine-readable output.
     pub json: Json,
@@ -199,7 +230,10 @@ pub enum Net {
 Examples: zchroot run sid                                 a login shell\n          \
 zchroot run sid -u root -d / -- apt-get -s upgrade\n          \
 zchroot run sid --net none -- make check          no network but lo\n          \
-zchroot run --image sid.sqsh -- cat /etc/os-release   straight from an archive"
+zchroot run sid --at yesterday -- make check      in what was current then\n          \
+zchroot run --image sid.sqsh -- cat /etc/os-release   straight from an archive\n\n\
+VERSION is a generation (7), a version's name or its beginning, a time (2026-11-20, '2026-11-20 14:00', yesterday), \
+a time ago (3d, 12h), current or previous; zchroot history shows what there is."
 )]
 pub struct Run {
     /// The template, by name or alias
@@ -211,9 +245,9 @@ pub struct Run {
     /// How it is run.
     #[command(flatten)]
     pub inside: Inside,
-    /// Begin from this version, not from the current one
+    /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
-    pub at: Option<VersionId>,
+    pub at: Option<VersionSpec>,
     /// The command and its arguments; a login shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -222,16 +256,17 @@ pub struct Run {
 /// `zchroot begin`.
 #[derive(Debug, Args)]
 #[command(after_help = "Prints the session's name on stdout, nothing else.\n\
-Example:  s=$(zchroot begin sid); zchroot exec $s -- make; zchroot end $s")]
+Examples: s=$(zchroot begin sid); zchroot exec $s -- make; zchroot end $s\n          \
+zchroot begin sid -n then --at '2026-11-20 14:00'      from what was current then")]
 pub struct Begin {
     /// The template, by name or alias
     pub template: TemplateName,
     /// The session's name; one is made if not given
     #[arg(short, long, value_name = "NAME")]
     pub name: Option<SessionId>,
-    /// Begin from this version, not from the current one
+    /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
-    pub at: Option<VersionId>,
+    pub at: Option<VersionSpec>,
 }
 
 /// `zchroot exec`.
@@ -270,137 +305,124 @@ pub struct End {
     after_help = "The command runs as root in a source session, a private copy of the current version. Others see the old \
 version until it is committed, the new one from then on, never anything between.\n\
 Examples: zchroot update sid -m 'security fixes' -- sh -c 'apt-get update && apt-get -y dist-upgrade'\n          \
-zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts"
+zchroot update sid            a root shell; `exit 0` commits, `exit 1` aborts\n          \
+zchroot update sid --if-older 7d -- apt-get -y dist-upgrade      for a timer: at most once a week\n          \
+zchroot update sid --test 'gcc --version && make -C /usr/src/selftest' -- apt-get -y install gcc"
 )]
 pub struct Update {
     /// The template, by name or alias
     pub template: TemplateName,
     /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
     /// Keep the session when the command fails
     #[arg(long)]
     pub keep: bool,
+    /// Run `sh -c CMD` as root in a session on a clone of the result, and abort if it fails
+    #[arg(long, value_name = "CMD")]
+    pub test: Option<OsString>,
+    /// Do nothing if the current version is not older than so many s, m, h or d
+    #[arg(long, value_name = "AGE")]
+    pub if_older: Option<Period>,
     /// The command and its arguments; a root shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 
-/// `zchroot source`.
+/// `zchroot rollback`.
 #[derive(Debug, Args)]
-pub struct Source {
-    /// Which step.
-    #[command(subcommand)]
-    pub step: SourceStep,
-}
-
-/// A step of a source session.
-#[derive(Debug, Subcommand)]
-pub enum SourceStep {
-    /// Begin a source session and print its name
-    Begin(SourceBegin),
-    /// Run a command as root, or a root shell, in a source session
-    Exec(SourceExec),
-    /// Make its tree the template's current version, all at once
-    Commit(SourceCommit),
-    /// Throw it away
-    Abort(SourceAbort),
-}
-
-/// `zchroot source begin`.
-#[derive(Debug, Args)]
-pub struct SourceBegin {
+#[command(
+    after_help = "The new version has the tree of the older one; the history only grows, and a rollback can be rolled back.\n\
+VERSION is a generation (7), a version's name or its beginning, a time (2026-11-20, '2026-11-20 14:00', yesterday), \
+a time ago (3d, 12h) or previous.\n\
+Nobody's session changes; new ones get the older tree. Who may: [source] in zchroot-templates(5).\n\
+Examples: zchroot rollback sid -m 'gcc 15.2 miscompiles'      the version before the current one\n          \
+zchroot rollback sid 7                                generation 7"
+)]
+pub struct Rollback {
     /// The template, by name or alias
     pub template: TemplateName,
-    /// The session's name; one is made if not given
-    #[arg(short, long, value_name = "NAME")]
-    pub name: Option<SessionId>,
-}
-
-/// `zchroot source exec`.
-#[derive(Debug, Args)]
-pub struct SourceExec {
-    /// The source session
-    pub session: SessionId,
-    /// How it is run.
-    #[command(flatten)]
-    pub inside: Inside,
-    /// The command and its arguments; a root shell if there is none
-    #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
-}
-
-/// `zchroot source commit`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "If somebody else committed since the session was begun this is a conflict: exit status 3, nothing \
-changes, and the session is kept."
-)]
-pub struct SourceCommit {
-    /// The source session
-    pub session: SessionId,
-    /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT")]
+    /// The version to go back to
+    #[arg(default_value = "previous", hide_default_value = true)]
+    pub version: VersionSpec,
+    /// What the history says of it; the generation that it goes back to, if not given
+    #[arg(short, long, value_name = "TEXT", value_parser = message)]
     pub message: Option<String>,
-}
-
-/// `zchroot source abort`.
-#[derive(Debug, Args)]
-pub struct SourceAbort {
-    /// The source session
-    pub session: SessionId,
-}
-
-/// `zchroot image`.
-#[derive(Debug, Args)]
-pub struct Image {
-    /// What to do with images.
-    #[command(subcommand)]
-    pub what: ImageCommand,
-}
-
-/// What to do with images.
-#[derive(Debug, Subcommand)]
-pub enum ImageCommand {
-    /// Unpack an archive, unless it is there, and print its digest
-    Import(ImageImport),
-    /// List images
-    List(ImageList),
-    /// Remove images that nothing is cloned from
-    Remove(ImageRemove),
-}
-
-/// `zchroot image import`.
-#[derive(Debug, Args)]
-#[command(after_help = "SOURCE is a squashfs image, a tar archive, oci:DIR[:TAG] or docker-archive:FILE.\n\
-An archive is unpacked once under its digest, however often and by however many it is imported.\n\
-The digest of a container image is that of its configuration, of anything else that of the file.")]
-pub struct ImageImport {
-    /// The archive
-    pub source: String,
-    /// Refuse it unless this is its digest, or that of its manifest
-    #[arg(long, value_name = "SHA256")]
-    pub digest: Option<Digest>,
-}
-
-/// `zchroot image list`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "live: something is cloned from it; warm: nothing is, but it was used lately (zchroot.toml, \
-images.warm); cold: it may go."
-)]
-pub struct ImageList {
     #[command(flatten)]
     /// Machine-readable output.
     pub json: Json,
 }
 
-/// `zchroot image remove`.
+/// `zchroot pin`.
 #[derive(Debug, Args)]
-pub struct ImageRemove {
-    /// Digests, or beginnings of at least 8 digits
-    #[arg(required = true, value_name = "IMAGE")]
-    pub images: Vec<String>,
+#[command(
+    after_help = "A pinned version is never settled, swept or collected, whatever the template's keep and keep-for say.\n\
+VERSION is TEMPLATE@VERSION, where VERSION is a generation (7), a name or its beginning, a time, current or previous; or a \
+version's name alone.\n\
+Examples: zchroot pin sid@7 -m 'release 4.2 was built with it'\n          \
+zchroot pin 20261121-094124-123-x7k2"
+)]
+pub struct Pin {
+    /// The version
+    pub version: VersionName,
+    /// What the history says of the pin
+    #[arg(short, long, value_name = "WHY", value_parser = message)]
+    pub message: Option<String>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// `zchroot unpin`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The version stays as long as the template's keep and keep-for and its sessions keep it.\n\
+Example:  zchroot unpin sid@7"
+)]
+pub struct Unpin {
+    /// The version, as for zchroot pin
+    pub version: VersionName,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// A version of a template that is named, or of the one that has it.
+#[derive(Debug, Clone)]
+pub struct VersionName {
+    /// The template, by name or alias, if it is named.
+    pub template: Option<TemplateName>,
+    /// Which of its versions.
+    pub version: VersionSpec,
+}
+
+impl std::str::FromStr for VersionName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (template, version) = match text.split_once('@') {
+            Some((template, version)) => {
+                (Some(template.parse().map_err(|error: NameError| error.to_string())?), version)
+            }
+            None => (None, text),
+        };
+        let version: VersionSpec = version.parse().map_err(|error: SpecError| error.to_string())?;
+        if template.is_none() && !version.is_name() {
+            return Err(format!("which template's? Write TEMPLATE@{text}"));
+        }
+        Ok(Self { template, version })
+    }
+}
+
+/// The longest text that a history keeps: a file with more in it would not be read again.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// Text for the history.
+fn message(text: &str) -> Result<String, String> {
+    if text.len() > LONGEST_MESSAGE {
+        return Err(format!("it is longer than {LONGEST_MESSAGE} bytes"));
+    }
+    Ok(text.to_owned())
 }
 
 /// `zchroot recover`.

@@ -34,7 +34,7 @@ pub(super) struct Context {
 
 impl Context {
     /// Reads the configuration.
-    pub(super) fn open(process: Process, globals: Globals) -> Result<Self, Error> {
+    pub(super) fn open(mut process: Process, globals: Globals) -> Result<Self, Error> {
         let layout = match &globals.root {
             None => Layout::new(Path::new("/")),
             Some(_) if !process.caller().is_root() => {
@@ -42,6 +42,9 @@ impl Context {
             }
             Some(root) => Layout::new(&absolute(&process, root)?),
         };
+        // Names that the caller gives are found by its path. The handle would keep the tree of a session busy that
+        // is ended, or committed, from inside.
+        process.release_cwd().map_err(|error| crate::session::Error::sys("open", "/", error))?;
         let config = template::load(&layout)?;
         Ok(Self { process, globals, layout, config, store: OnceCell::new() })
     }

@@ -6,7 +6,7 @@ use super::args::Create;
 use super::context::{Context, absolute};
 use super::error::Error;
 use super::exit::Status;
-use super::{image, output, policy, source};
+use super::{image, output, policy, source, verify};
 use crate::import;
 use crate::session::record::NewRecord;
 use crate::session::{self, Begun, Kind};
@@ -31,6 +31,7 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
         raised(|| file::remove(path))?;
     }
     let version = version?;
+    verify::digest_later(&template.name, context);
     context.note(&format!(
         "template {}: version {} (generation {}, {})",
         template.name,

@@ -78,7 +78,8 @@ impl From<session::Error> for Error {
         let (status, hint) = match &error {
             E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
             E::NotReady { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
-            E::InUse(_) | E::StillMounted { .. } | E::CalledFromInside { .. } => (Status::Busy, None),
+            E::InUse(_) | E::StillMounted { .. } | E::StillUsed { .. } => (Status::Busy, None),
+            E::CalledFromInside { .. } => (Status::Busy, Some("cd /, then the same again".to_owned())),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
             }
@@ -104,10 +105,26 @@ impl From<source::Error> for Error {
                 E::Session(inner) => return inner.into(),
                 other => return Self::new(Status::Failed, other),
             },
-            E::Conflict { template, session, .. } => (
+            E::Conflict { session, .. } => {
+                let (rebase, abort) =
+                    (format!("zchroot source rebase {session}"), format!("zchroot source abort {session}"));
+                return Self::with(Status::Busy, error, Some(rebase)).hint(abort);
+            }
+            E::Moved { template, .. } => (
                 Status::Busy,
-                Some(format!("zchroot source abort {session}, then zchroot update {template} again")),
+                Some(format!("zchroot history {template}, then zchroot rollback {template} VERSION again")),
             ),
+            E::NoMatch(none) => (Status::NotFound, Some(format!("zchroot history {}", none.template))),
+            E::InNone(_) => (Status::NotFound, Some("zchroot history TEMPLATE".to_owned())),
+            E::InSeveral { name, .. } => (Status::NotFound, Some(format!("zchroot pin TEMPLATE@{name}"))),
+            E::Settling(_) => (Status::Busy, None),
+            E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
+            E::NotReady(_) => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::NoSuchVersion { template, .. } => {
+                (Status::NotFound, Some(format!("zchroot history {template}")))
+            }
+            E::NotStanding(_) => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::UpToDate { session, .. } => (Status::Failed, Some(format!("zchroot source commit {session}"))),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
             E::NoVersion(template) => {
                 (Status::NotFound, Some(format!("zchroot create {template} --from bootstrap:SUITE")))
@@ -146,6 +163,12 @@ impl From<import::Error> for Error {
 impl From<sys::file::Error> for Error {
     fn from(error: sys::file::Error) -> Self {
         Self::new(Status::Failed, error)
+    }
+}
+
+impl From<source::SpecError> for Error {
+    fn from(error: source::SpecError) -> Self {
+        Self::new(Status::Usage, error)
     }
 }
 

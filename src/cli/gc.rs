@@ -4,7 +4,7 @@ use super::args::Gc;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, source};
+use super::{output, source, verify};
 use crate::space::{self, Action, Item};
 use crate::sys::privilege::raised;
 
@@ -12,11 +12,16 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     context.require_root("gc")?;
     let gc = space::Gc::new(context.sessions()?, context.config.grace.duration());
     let (items, troubles) = if args.dry_run {
-        (raised(|| gc.plan())?, Vec::new())
+        let mut items = raised(|| gc.plan())?;
+        items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
+        (items, Vec::new())
     } else {
         raised(|| gc.run(|template| source::keep(template, context)))?
     };
     print(&items, args)?;
+    if !args.dry_run {
+        verify::digest_all(context)?;
+    }
     for trouble in &troubles {
         output::note(&format!("zchroot: left to the next gc: {trouble}"));
     }

@@ -1,11 +1,17 @@
 //! `zchroot info`: one session or template.
+//!
+//! The program reads more than its caller could. Of somebody else's session it shows that it is there; of a template
+//! whose definition the caller could not read himself what `list` shows, and that only if he may use it.
+
+use jiff::Timestamp;
+use serde::Serialize;
 
 use super::args::Info;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::output;
-use crate::session::record::{self, Kind, Record, Records};
+use super::{output, policy};
+use crate::session::record::{self, Kind, Record, Records, State};
 use crate::store::{SessionId, TemplateName, VersionId, pointer};
 use crate::sys::privilege::raised;
 use crate::template::{self, AccountName, Template};
@@ -29,6 +35,9 @@ pub(super) fn kind(kind: Kind) -> &'static str {
 }
 
 fn session(record: &Record, args: &Info, context: &Context) -> Result<Status, Error> {
+    if !policy::is_ones_own(context, record) {
+        return others_session(&Other::from(record), args);
+    }
     let at = context.layout.mount(&record.id);
     if args.json.json {
         output::json("session", &serde_json::json!({ "record": record, "mount": at }))?;
@@ -48,6 +57,52 @@ fn session(record: &Record, args: &Info, context: &Context) -> Result<Status, Er
     ])
 }
 
+/// What an ordinary user sees of a session that somebody else began.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Other {
+    /// Its name.
+    pub id: SessionId,
+    /// What it is for.
+    pub kind: Kind,
+    /// How far it is.
+    pub state: State,
+    /// Whose tree it has.
+    pub template: TemplateName,
+    /// The version that it was cloned from.
+    pub base: Option<VersionId>,
+    /// When it was begun.
+    pub created: Timestamp,
+}
+
+impl From<&Record> for Other {
+    fn from(record: &Record) -> Self {
+        Self {
+            id: record.id.clone(),
+            kind: record.kind,
+            state: record.state,
+            template: record.template.clone(),
+            base: record.base.clone(),
+            created: record.created,
+        }
+    }
+}
+
+fn others_session(other: &Other, args: &Info) -> Result<Status, Error> {
+    if args.json.json {
+        output::json("session", &serde_json::json!({ "record": other }))?;
+        return Ok(Status::Ok);
+    }
+    fields(&[
+        ("Session", other.id.to_string()),
+        ("Kind", kind(other.kind).to_owned()),
+        ("State", other.state.as_str().to_owned()),
+        ("Template", other.template.to_string()),
+        ("Version", other.base.as_ref().map_or("-".to_owned(), VersionId::to_string)),
+        ("Begun", output::time(other.created)),
+    ])
+}
+
 fn template(args: &Info, context: &Context) -> Result<Status, Error> {
     let name: TemplateName = args.name.parse()?;
     let template = match template::template(&context.layout, name.as_str()) {
@@ -59,6 +114,15 @@ fn template(args: &Info, context: &Context) -> Result<Status, Error> {
         other => other?,
     };
     let current = raised(|| pointer::read(&context.layout, &template.name))?;
+    if !template::may_caller_read(&context.layout, &template.name)? {
+        if !policy::may_know(context, &template) {
+            let caller = context.process.caller().name();
+            return Err(Error::failed(format!(
+                "{caller} may neither use template {name} nor read its definition"
+            )));
+        }
+        return outline(&template, current, args);
+    }
     if args.json.json {
         output::json("template", &serde_json::json!({ "definition": template, "current": current }))?;
         return Ok(Status::Ok);
@@ -75,9 +139,28 @@ fn template(args: &Info, context: &Context) -> Result<Status, Error> {
         ("Groups", names(&template.access.groups)),
         ("Root users", names(&template.access.root_users)),
         ("Root groups", names(&template.access.root_groups)),
-        ("Source root users", names(&template.source.root_users)),
-        ("Source root groups", names(&template.source.root_groups)),
+        ("Source root users", names(&template.source.access.root_users)),
+        ("Source root groups", names(&template.source.access.root_groups)),
+        ("Rollback users", names(&template.source.rollback_users)),
+        ("Rollback groups", names(&template.source.rollback_groups)),
         ("Versions kept", template.keep.to_string()),
+        ("Kept for", template.keep_for.map_or("-".to_owned(), |period| period.to_string())),
+    ])
+}
+
+/// What `list` shows of a template.
+fn outline(template: &Template, current: Option<VersionId>, args: &Info) -> Result<Status, Error> {
+    let Template { name, description, aliases, .. } = template;
+    if args.json.json {
+        let shown = serde_json::json!({ "name": name, "description": description, "aliases": aliases });
+        output::json("template", &serde_json::json!({ "definition": shown, "current": current }))?;
+        return Ok(Status::Ok);
+    }
+    fields(&[
+        ("Template", name.to_string()),
+        ("Description", output::plain(description)),
+        ("Current version", current.map_or("-".to_owned(), |version| version.to_string())),
+        ("Aliases", join(aliases.iter().map(TemplateName::as_str))),
     ])
 }
 

@@ -8,7 +8,7 @@ use super::args::List;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{info, output};
+use super::{info, output, policy};
 use crate::session::Record;
 use crate::store::{TemplateName, VersionId, pointer};
 use crate::sys::privilege::raised;
@@ -27,6 +27,7 @@ struct Row {
 pub(super) fn run(args: &List, context: &Context) -> Result<Status, Error> {
     let templates = if args.sessions { Vec::new() } else { templates(context)? };
     let sessions = if args.templates { Vec::new() } else { sessions(context)? };
+    let sessions: Vec<Session> = sessions.into_iter().map(|record| Session::of(record, context)).collect();
     if args.json.json {
         output::json("list", &serde_json::json!({ "templates": templates, "sessions": sessions }))?;
         return Ok(Status::Ok);
@@ -59,7 +60,9 @@ fn templates(context: &Context) -> Result<Vec<Row>, Error> {
     let mut rows = Vec::new();
     for template in loaded.templates {
         let current = current(context, &template.name)?;
-        rows.push(Row::of(template, current));
+        let public = template::may_caller_read(&context.layout, &template.name)?;
+        let shown = public || policy::may_know(context, &template);
+        rows.push(Row::of(template, current, shown));
     }
     for name in raised(|| crate::sys::file::list(&context.layout.templates()))? {
         let Ok(name) = name.parse::<TemplateName>() else { continue };
@@ -90,7 +93,12 @@ fn sessions(context: &Context) -> Result<Vec<Record>, Error> {
 }
 
 impl Row {
-    fn of(template: Template, current: Option<VersionId>) -> Self {
+    /// Of what is none of the caller's business the name, which the state on the disk shows to all.
+    fn of(template: Template, current: Option<VersionId>, shown: bool) -> Self {
+        if !shown {
+            let (aliases, description) = (Vec::new(), String::new());
+            return Self { name: template.name, aliases, description, current, defined: true };
+        }
         Self {
             name: template.name,
             aliases: template.aliases,
@@ -111,14 +119,38 @@ fn template_row(row: &Row) -> Vec<String> {
     ]
 }
 
-fn session_row(record: &Record) -> Vec<String> {
+/// A session as the caller may see it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Session {
+    Own(Box<Record>),
+    Other(info::Other),
+}
+
+impl Session {
+    fn of(record: Record, context: &Context) -> Self {
+        match policy::is_ones_own(context, &record) {
+            true => Self::Own(Box::new(record)),
+            false => Self::Other(info::Other::from(&record)),
+        }
+    }
+}
+
+fn session_row(session: &Session) -> Vec<String> {
+    match session {
+        Session::Own(record) => row(&info::Other::from(record.as_ref()), &output::plain(&record.owner.name)),
+        Session::Other(other) => row(other, "-"),
+    }
+}
+
+fn row(record: &info::Other, owner: &str) -> Vec<String> {
     vec![
         record.id.to_string(),
         info::kind(record.kind).to_owned(),
         record.state.as_str().to_owned(),
         record.template.to_string(),
         record.base.as_ref().map_or("-".to_owned(), VersionId::to_string),
-        output::plain(&record.owner.name),
+        owner.to_owned(),
         output::time(record.created),
     ]
 }

@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod context;
 mod create;
+mod diff;
 mod end;
 mod error;
 mod exec;
@@ -18,12 +19,16 @@ mod info;
 mod init;
 mod list;
 mod output;
+mod pin;
 mod policy;
 mod progress;
+mod rebased;
 mod recover;
+mod rollback;
 mod run;
 mod source;
 mod update;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -56,13 +61,18 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::List(args) => list::run(&args, context),
         Command::Info(args) => info::run(&args, context),
         Command::History(args) => history::run(&args, context),
+        Command::Diff(args) => diff::run(&args, context),
         Command::Run(args) => run::run(&args, context),
         Command::Begin(args) => exec::begin(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::End(args) => end::run(&args, context),
         Command::Image(args) => image::run(&args, context),
         Command::Update(args) => update::run(&args, context),
+        Command::Rollback(args) => rollback::run(&args, context),
+        Command::Pin(args) => pin::pin(&args, context),
+        Command::Unpin(args) => pin::unpin(&args, context),
         Command::Source(args) => source::run(&args, context),
+        Command::Verify(args) => verify::run(&args, context),
         Command::Recover(args) => recover::run(&args, context),
         Command::Gc(args) => gc::run(&args, context),
         Command::Check(args) => check::run(&args, context),

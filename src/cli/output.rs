@@ -60,6 +60,17 @@ pub(super) fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
 
+/// A difference of bytes for people: `+1.5 MiB`.
+#[must_use]
+pub(super) fn delta(count: i64) -> String {
+    let sign = match count {
+        0 => "",
+        1.. => "+",
+        _ => "-",
+    };
+    format!("{sign}{}", bytes(count.unsigned_abs()))
+}
+
 /// A time for people: local, to the minute.
 #[must_use]
 pub(super) fn time(when: jiff::Timestamp) -> String {

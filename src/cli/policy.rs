@@ -6,8 +6,8 @@ use super::error::Error;
 use crate::session::{Owner, Record};
 use crate::store::TemplateName;
 use crate::sys::identity::Account;
-use crate::template::policy::{Refusal, Verdict, Who, decide};
-use crate::template::{Access, HostAccounts};
+use crate::template::policy::{self, Refusal, Verdict, Who, decide};
+use crate::template::{Access, HostAccounts, Template};
 
 /// The caller as the policy sees him.
 pub(super) fn who(context: &Context) -> Who {
@@ -62,9 +62,71 @@ pub(super) fn may_be_root(context: &Context, access: &Access) -> bool {
     matches!(decide(access, &who(context), 0, &HostAccounts), Verdict::Allowed(_))
 }
 
+/// Whether a template is any of the caller's business.
+pub(super) fn may_know(context: &Context, template: &Template) -> bool {
+    let caller = who(context);
+    let allows = |access: &Access, target| {
+        matches!(decide(access, &caller, target, &HostAccounts), Verdict::Allowed(_))
+    };
+    allows(&template.access, caller.uid)
+        || allows(&template.source.access, caller.uid)
+        || policy::may_roll_back(&template.source, &caller, &HostAccounts)
+}
+
 /// Refuses who is not let in at all, whoever he wants to be inside.
 pub(super) fn may_begin(context: &Context, template: &TemplateName, access: &Access) -> Result<(), Error> {
     may_use(context, template, access, context.process.caller().account())
+}
+
+/// Refuses who may not make an older version current again, pin or unpin.
+pub(super) fn may_roll_back(context: &Context, template: &Template, what: &str) -> Result<(), Error> {
+    let caller = who(context);
+    if policy::may_roll_back(&template.source, &caller, &HostAccounts) {
+        return Ok(());
+    }
+    let (caller, template) = (caller.name, &template.name);
+    tracing::warn!(target: "audit", caller, %template, what, "refused");
+    Err(Error::failed(format!(
+        "{caller} may not {what} template {template}: the caller is in none of root-users, root-groups, \
+         rollback-users and rollback-groups of its [source]"
+    )))
+}
+
+/// Refuses who may not see all of a template's versions: only who may be root in it can see all files, and who may
+/// begin a session its packages. Returns the template's own name.
+pub(super) fn may_look(
+    context: &Context,
+    name: &TemplateName,
+    packages: bool,
+) -> Result<TemplateName, Error> {
+    let template = match context.template(name) {
+        // A template whose definition is gone still has its versions.
+        Err(_) if context.process.caller().is_root() => return Ok(name.clone()),
+        other => other?,
+    };
+    if packages && may_begin(context, &template.name, &template.access).is_ok() {
+        return Ok(template.name);
+    }
+    if may_be_root(context, &template.source.access) {
+        return Ok(template.name);
+    }
+    let root = Account::by_uid(nix::unistd::Uid::from_raw(0))
+        .map_err(|error| Error::new(super::Status::Failed, error))?;
+    may_use(context, &template.name, &template.access, &root)?;
+    Ok(template.name)
+}
+
+/// Refuses who may not change a template. Returns the template's own name.
+pub(super) fn may_maintain(context: &Context, name: &TemplateName) -> Result<TemplateName, Error> {
+    let template = match context.template(name) {
+        // A template whose definition is gone still has its versions.
+        Err(_) if context.process.caller().is_root() => return Ok(name.clone()),
+        other => other?,
+    };
+    let root = Account::by_uid(nix::unistd::Uid::from_raw(0))
+        .map_err(|error| Error::new(super::Status::Failed, error))?;
+    may_use(context, &template.name, &template.source.access, &root)?;
+    Ok(template.name)
 }
 
 /// Refuses who did not begin the session, or wants to be somebody else in it than he may be.
@@ -82,10 +144,15 @@ pub(super) fn may_enter(context: &Context, record: &Record, target: &Account) ->
     Err(denied(context, &format!("session {}", record.id), target, why))
 }
 
+/// Whether the caller began the session, or is root.
+pub(super) fn is_ones_own(context: &Context, record: &Record) -> bool {
+    let caller = who(context);
+    caller.uid == 0 || caller.uid == record.owner.uid
+}
+
 /// Refuses who did not begin the session.
 pub(super) fn may_end(context: &Context, record: &Record) -> Result<(), Error> {
-    let caller = who(context);
-    if caller.uid == 0 || caller.uid == record.owner.uid {
+    if is_ones_own(context, record) {
         return Ok(());
     }
     Err(Error::failed(format!("session {} is not yours, {} began it", record.id, record.owner.name)))

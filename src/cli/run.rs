@@ -7,7 +7,8 @@ use super::exit::Status;
 use super::{image, policy};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Record, Request, Wish};
-use crate::store::{Digest, SessionId, VersionId};
+use crate::source::VersionSpec;
+use crate::store::{Digest, SessionId};
 use crate::sys::enter::{Ended, EnterError};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
@@ -81,7 +82,7 @@ pub(super) struct Plan {
     /// Its name, if it was given one.
     pub name: Option<SessionId>,
     /// The version, if one was asked for.
-    pub at: Option<VersionId>,
+    pub at: Option<VersionSpec>,
     /// The image, in place of a version.
     pub image: Option<Digest>,
     /// Options that isolate more than the template does.
@@ -105,8 +106,9 @@ pub(super) fn begin(context: &Context, template: &Template, plan: Plan) -> Resul
         root_allowed: policy::may_be_root(context, &template.access),
         setup: setup(template, plan.isolation.as_ref()),
     };
-    let sessions = context.sessions()?;
-    Ok(raised(|| sessions.begin(Request { new, profile: &profile, at: plan.at }))?)
+    let (sessions, sources) = (context.sessions()?, context.sources()?);
+    let at = plan.at.map(|spec| raised(|| sources.resolve(&template.name, &spec))).transpose()?;
+    Ok(raised(|| sessions.begin(Request { new, profile: &profile, at }))?)
 }
 
 /// How commands are set up: what the template says, and what options add. Options never take away.

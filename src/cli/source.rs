@@ -1,13 +1,14 @@
 //! `zchroot source`: change a template in steps.
 
-use super::args::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceStep};
+use super::args::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceRebase, SourceStep};
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, policy, run};
+use super::rebased::Rebased;
+use super::{diff, output, policy, run, verify};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
-use crate::source::{SourceRequest, Version};
+use crate::source::{Keep, SourceRequest, Version};
 use crate::store::Progress;
 use crate::store::{SessionId, TemplateName};
 use crate::sys::identity::Account;
@@ -19,6 +20,7 @@ pub(super) fn run(args: &Source, context: &Context) -> Result<Status, Error> {
         SourceStep::Begin(args) => begin_step(args, context),
         SourceStep::Exec(args) => Context::entering(exec_step(args, context)),
         SourceStep::Commit(args) => commit_step(args, context),
+        SourceStep::Rebase(args) => rebase_step(args, context),
         SourceStep::Abort(args) => abort_step(args, context),
     }
 }
@@ -53,7 +55,7 @@ fn commit_step(args: &SourceCommit, context: &Context) -> Result<Status, Error> 
     // Who was taken off the lists since then may still abort, but not publish.
     if begun.record.kind == Kind::Source {
         let template = context.template(&begun.record.template)?;
-        policy::may_use(context, &template.name, &template.source, &root()?)?;
+        policy::may_use(context, &template.name, &template.source.access, &root()?)?;
     }
     let version = commit(begun, args.message.clone(), context)?;
     output::line(version.id.as_str())?;
@@ -68,6 +70,49 @@ fn abort_step(args: &SourceAbort, context: &Context) -> Result<Status, Error> {
     Ok(Status::Ok)
 }
 
+/// Nothing is replayed: a new session on the current version, and a list of what is to be thought of.
+fn rebase_step(args: &SourceRebase, context: &Context) -> Result<Status, Error> {
+    let _held = Context::hold_signals()?;
+    // Its lock is held, so that nobody ends it under our hands.
+    let kept = lock(&args.session, context)?;
+    let old = &kept.record;
+    let template = context.template(&old.template)?;
+    let sources = context.sources()?;
+    let (base, _) = raised(|| sources.outdated(old))?;
+    may_change(&template, context)?;
+    if !raised(|| context.sessions()?.is_mounted(old).map_err(Error::from))? {
+        return Err(crate::source::Error::NotStanding(old.id.clone()).into());
+    }
+    let new = NewRecord {
+        id: name_or_new(args.name.clone(), &old.template)?,
+        kind: Kind::Source,
+        template: old.template.clone(),
+        image: None,
+        owner: old.owner.clone(),
+        root_allowed: true,
+        setup: old.setup.clone(),
+    };
+    let begun = begin_as(new, context)?;
+    let new = begun.record.clone();
+    drop(begun);
+    let current = new.base.clone().ok_or_else(|| crate::source::Error::NoBase(new.id.clone()))?;
+    let divergence = raised(|| sources.divergence(old, &current, &mut |_| diff::not_interrupted()));
+    let divergence = divergence.map_err(|error| {
+        throw_away(&new.id, context);
+        Error::from(error)
+    })?;
+    let rebased = Rebased {
+        template: old.template.clone(),
+        old: old.id.clone(),
+        new: new.id,
+        base,
+        current,
+        divergence,
+    };
+    rebased.print(args.json.json, context)?;
+    Ok(Status::Ok)
+}
+
 /// Locks a source session that is the caller's.
 fn lock(id: &SessionId, context: &Context) -> Result<Begun, Error> {
     let sessions = context.sessions()?;
@@ -76,17 +121,32 @@ fn lock(id: &SessionId, context: &Context) -> Result<Begun, Error> {
     Ok(raised(|| sessions.lock(id))?)
 }
 
+/// Refuses who may not change a template.
+pub(super) fn may_change(template: &Template, context: &Context) -> Result<(), Error> {
+    policy::may_use(context, &template.name, &template.source.access, &root()?)
+}
+
+/// Says who else is changing the template: of two who commit, the second gets a conflict.
+fn tell_of_others(name: &TemplateName, context: &Context) -> Result<(), Error> {
+    let all = raised(|| session::Records::new(&context.layout).all())?;
+    let others = all.records.iter().filter(|record| record.kind == Kind::Source && &record.template == name);
+    for record in others {
+        context.note(&format!(
+            "{} has source session {} open on {name} since {}: whoever commits second gets a conflict",
+            output::plain(&record.owner.name),
+            record.id,
+            output::time(record.created)
+        ));
+    }
+    Ok(())
+}
+
 /// Begins a source session for the caller.
 pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Context) -> Result<Begun, Error> {
-    policy::may_use(context, &template.name, &template.source, &root()?)?;
-    let id = match name {
-        Some(id) => id,
-        None => SessionId::generate(&template.name)
-            .map_err(|error| session::Error::sys("name", "a new session", error))?,
-    };
-    let profile = template::profile(&context.layout, &template.profile)?;
+    may_change(template, context)?;
+    tell_of_others(&template.name, context)?;
     let new = NewRecord {
-        id,
+        id: name_or_new(name, &template.name)?,
         kind: Kind::Source,
         template: template.name.clone(),
         image: None,
@@ -94,6 +154,19 @@ pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Cont
         root_allowed: true,
         setup: setup(template),
     };
+    begin_as(new, context)
+}
+
+fn name_or_new(name: Option<SessionId>, template: &TemplateName) -> Result<SessionId, Error> {
+    match name {
+        Some(id) => Ok(id),
+        None => SessionId::generate(template)
+            .map_err(|error| session::Error::sys("name", "a new session", error).into()),
+    }
+}
+
+fn begin_as(new: NewRecord, context: &Context) -> Result<Begun, Error> {
+    let profile = template::profile(&context.layout, &new.setup.profile)?;
     let sources = context.sources()?;
     let mut bar = context.bar();
     let begun = raised(|| sources.begin(SourceRequest { new, profile: &profile }, &mut bar));
@@ -116,21 +189,19 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
 }
 
 /// Tidies after a commit. It is no part of the commit: what does not work now, the next commit or gc does.
-fn settle(name: &TemplateName, context: &Context) {
+pub(super) fn settle(name: &TemplateName, context: &Context) {
     let keep = keep(name, context);
     let settled = context.sources().and_then(|sources| Ok(raised(|| sources.settle(name, keep))?));
     match settled {
         Ok(settled) => settled.deferred.iter().for_each(|what| tracing::info!(what, "left to the next gc")),
         Err(error) => tracing::warn!(template = %name, ?error, "old versions are left to the next gc"),
     }
+    verify::digest_later(name, context);
 }
 
-/// How many versions a template keeps; one whose definition cannot be read keeps all.
-pub(super) fn keep(name: &TemplateName, context: &Context) -> usize {
-    match template::template(&context.layout, name.as_str()) {
-        Ok(template) => template.keep.get() as usize,
-        Err(_) => usize::MAX,
-    }
+/// How much a template keeps; one whose definition cannot be read keeps all.
+pub(super) fn keep(name: &TemplateName, context: &Context) -> Keep {
+    template::template(&context.layout, name.as_str()).map_or(Keep::ALL, |template| Keep::of(&template))
 }
 
 /// Aborts what failed; prints trouble of that, since the failure itself is on its way.

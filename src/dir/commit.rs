@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{DirStore, failed, gone, place};
 use crate::store::{Error, ErrorKind, Published, Result, TemplateName, VersionId, pointer};
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::sys::{effect, file};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ pub(super) fn lock_file(store: &DirStore, template: &TemplateName) -> PathBuf {
 /// Takes it, with a little patience.
 pub(super) fn lock(store: &DirStore, template: &TemplateName) -> Result<Lock> {
     let path = lock_file(store, template);
-    file::make_dirs(&store.layout.locks(), 0o700)?;
+    lock::make_folder(&store.layout.locks())?;
     Lock::take(&path, PATIENCE)?.ok_or_else(|| {
         Error::new(ErrorKind::Busy, "lock", path.display().to_string(), "somebody else kept it for 5 s")
     })

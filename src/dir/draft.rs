@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::claim::{self, Hold, Made};
-use super::{DirStore, commit, failed, mount, place, trash};
+use super::trash::{self, Trashed};
+use super::{DirStore, commit, failed, mount, place, session};
 use crate::store::{Error, ErrorKind, Head, Outcome, Progress, Result, TemplateName, VersionId, pointer};
 use crate::sys::tree::{self, CopyOptions};
 use crate::sys::{effect, file};
@@ -122,21 +123,33 @@ fn id(dir: &File) -> Result<(u64, u64)> {
 }
 
 pub(super) fn drop(store: &DirStore, template: &TemplateName, draft: &VersionId) -> Result<Outcome> {
+    // Else a publish could flip the pointer to it between our look and our rename.
+    let lock = commit::lock(store, template)?;
+    let mut trash = Vec::new();
+    let dropped = put_away(store, template, draft, &mut trash);
+    // Removing takes as long as the tree is large, and others wait for the lock.
+    std::mem::drop(lock);
+    let outcome = if trash.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
+    trash.into_iter().for_each(|tree| tree.remove(store));
+    dropped.map(|()| outcome)
+}
+
+/// Under the lock: renames a draft into the trash, and what is being made of it.
+fn put_away(
+    store: &DirStore,
+    template: &TemplateName,
+    draft: &VersionId,
+    trash: &mut Vec<Trashed>,
+) -> Result<()> {
     let path = store.draft(template, draft);
     let refuse = |kind, why| Err(Error::new(kind, "drop draft", path.display().to_string(), why));
-    // Else a publish could flip the pointer to it between our look and our rename.
-    let _lock = commit::lock(store, template)?;
     let current = pointer::read(&store.layout, template)?;
     if current.as_ref() == Some(draft) || file::stat(&store.version(template, draft))?.is_some() {
         return refuse(ErrorKind::Exists, "it is a complete version");
     }
-    let mut outcome = Outcome::Unchanged;
     let making = store.making(template, draft);
     match claim::hold(&making)? {
-        Hold::Held(dir) => {
-            trash::discard(store, &making, dir)?;
-            outcome = Outcome::Changed;
-        }
+        Hold::Held(dir) => trash.push(trash::put(store, &making, dir)?),
         Hold::Taken => return refuse(ErrorKind::Busy, "somebody makes it just now"),
         Hold::Absent => {}
     }
@@ -145,10 +158,13 @@ pub(super) fn drop(store: &DirStore, template: &TemplateName, draft: &VersionId)
             if mount::is_mounted(&dir, &path)? {
                 return refuse(ErrorKind::Busy, "it is mounted");
             }
-            trash::discard(store, &path, dir)?;
-            Ok(Outcome::Changed)
+            if session::references(store, template)?.contains(draft) {
+                return refuse(ErrorKind::Busy, "a session tries it out");
+            }
+            trash.push(trash::put(store, &path, dir)?);
+            Ok(())
         }
         Hold::Taken => refuse(ErrorKind::Busy, "somebody holds it"),
-        Hold::Absent => Ok(outcome),
+        Hold::Absent => Ok(()),
     }
 }

@@ -33,7 +33,8 @@
 //! [`draft_drop`](crate::store::Store::draft_drop) take a lock of this store's own (`trees-NAME`, after any
 //! lock that their caller holds). The path of begin takes none but an flock on the session's own directory,
 //! which keeps a left-over of a crash apart from a clone that is being made. Whatever is removed is flocked,
-//! renamed into `trash/`, and removed there; init and settle empty what a crash left, but not what is flocked.
+//! renamed into `trash/` under the lock, and removed there once the lock is let go; init and settle empty what a
+//! crash left, but not what is flocked.
 //!
 //! **Why no session loses its version** without a lock: see `session.rs`.
 //!
@@ -50,9 +51,9 @@ mod place;
 mod session;
 mod settle;
 mod trash;
+mod written;
 
-use std::collections::BTreeSet;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use crate::store::{
@@ -161,12 +162,21 @@ impl Store for DirStore {
         commit::publish(self, template, draft, base)
     }
 
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
-        settle::settle(self, template, keep)
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled> {
+        settle::settle(self, template, may_go)
     }
 
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {
         session::clone(self, &Base::Version(template.clone(), version.clone()), session)
+    }
+
+    fn session_clone_draft(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        session: &SessionId,
+    ) -> Result<()> {
+        session::clone_draft(self, template, draft, session)
     }
 
     fn session_drop(&self, session: &SessionId) -> Result<Outcome> {
@@ -179,6 +189,22 @@ impl Store for DirStore {
 
     fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
         mount::mount(self, tree, at, options)
+    }
+
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<()> {
+        let found = place::complete(self, template, version)?;
+        let (_, dir) = found.ok_or_else(|| gone("look at", &self.version(template, version)))?;
+        look(dir.as_fd());
+        Ok(())
+    }
+
+    fn written(&self, session: &SessionId) -> Result<Option<tree::Guide>> {
+        written::guide(self, session)
     }
 
     fn used(&self, tree: &Tree) -> Result<u64> {

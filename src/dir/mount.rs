@@ -9,6 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{
@@ -21,6 +23,10 @@ use super::overlay::{self, Layers};
 use super::{DirStore, failed, gone, place, session};
 use crate::store::{Error, MountOptions, Result, SessionId, Tree};
 use crate::sys::{effect, mountinfo};
+
+/// How long directories of an overlay may be held by a mount that is on its way out.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) fn mount(store: &DirStore, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
     match tree {
@@ -49,8 +55,12 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
         None => (on_disk, path.join("work")),
     };
     let mut last: Option<Error> = None;
-    // The version may be renamed between our look and the kernel's: out of drafts/, aside, or back.
-    for _ in 0..10 {
+    let deadline = Instant::now() + PATIENCE;
+    let mut moves = 0;
+    // The version may be renamed between our look and the kernel's: out of drafts/, aside, or back. And whoever
+    // has just copied our mounts into a namespace of his own (each command that is started) may still hold
+    // what an earlier mount of the same directories has let go: EBUSY, for a moment.
+    while moves < 10 {
         let Some(lower) = place::lower(store, &base)? else { break };
         let layers = Layers { lower: &lower, upper: &upper, work: &work };
         let mounted = effect::point("mount")
@@ -59,11 +69,12 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
         match mounted {
             Ok(()) => return Ok(()),
             Err(error) => {
-                let error = failed("mount", &path)(error);
-                if error.errno() != Some(libc::ENOENT) {
-                    return Err(error);
+                match error.raw_os_error() {
+                    Some(libc::ENOENT) => moves += 1,
+                    Some(libc::EBUSY) if Instant::now() < deadline => sleep(PAUSE),
+                    _ => return Err(failed("mount", &path)(error)),
                 }
-                last = Some(error);
+                last = Some(failed("mount", &path)(error));
             }
         }
     }
@@ -84,20 +95,24 @@ fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Re
     if flags == MountFlags::BIND {
         return Ok(());
     }
-    undo_unless_ok(at, mount_remount(at, flags, c""))
+    undo_unless_ok(at, "restrict mount", || mount_remount(at, flags, c""))
 }
 
 fn make_private(at: &Path) -> io::Result<()> {
-    undo_unless_ok(at, mount_change(at, MountPropagationFlags::PRIVATE))
+    undo_unless_ok(at, "make mount private", || mount_change(at, MountPropagationFlags::PRIVATE))
 }
 
-fn undo_unless_ok(at: &Path, result: rustix::io::Result<()>) -> io::Result<()> {
-    result.map_err(|error| {
+fn undo_unless_ok(
+    at: &Path,
+    name: &'static str,
+    step: impl FnOnce() -> rustix::io::Result<()>,
+) -> io::Result<()> {
+    effect::point(name).and_then(|()| Ok(step()?)).inspect_err(|_| {
         // The mount was never used, so nothing can be lost with it.
-        if let Err(undo) = unmount(at, UnmountFlags::DETACH) {
+        let undone = effect::point("unmount").and_then(|()| Ok(unmount(at, UnmountFlags::DETACH)?));
+        if let Err(undo) = undone {
             tracing::warn!(at = %at.display(), "a mount stays: {undo}");
         }
-        error.into()
     })
 }
 
@@ -139,7 +154,7 @@ struct MountLine {
 }
 
 fn mounts() -> Result<Vec<MountLine>> {
-    let path = Path::new("/proc/self/mountinfo");
+    let path = Path::new("/proc/thread-self/mountinfo");
     let mut bytes = Vec::with_capacity(mountinfo::USUAL);
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty())

@@ -119,6 +119,11 @@ fn lower_version(store: &DirStore, template: &TemplateName, version: &VersionId)
     if open(&aside)?.is_some() {
         return Ok(Some(aside));
     }
+    // A session that tries a draft out.
+    let draft = store.draft(template, version);
+    if open(&draft)?.is_some() {
+        return Ok(Some(draft));
+    }
     Ok(complete(store, template, version)?.map(|(path, _)| path))
 }
 

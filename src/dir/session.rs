@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{Mode, OFlags};
 
 use super::claim::{self, Hold, Made};
-use super::{DirStore, failed, gone, image, memory, mount, place, trash};
+use super::{DirStore, commit, failed, gone, image, memory, mount, place, trash};
 use crate::store::{
     Digest, Error, ErrorKind, Outcome, Result, SessionId, SessionTree, TemplateName, VersionId,
 };
@@ -84,6 +84,31 @@ impl Base {
 }
 
 pub(super) fn clone(store: &DirStore, base: &Base, session: &SessionId) -> Result<()> {
+    make(store, base, session, || Ok(base.complete(store)?.map(|(_, tree)| tree)))
+}
+
+/// As [`clone`], of a draft. Whoever drops the draft looks for the session under the lock of the template's trees,
+/// which is held here.
+pub(super) fn clone_draft(
+    store: &DirStore,
+    template: &TemplateName,
+    draft: &VersionId,
+    session: &SessionId,
+) -> Result<()> {
+    let _lock = commit::lock(store, template)?;
+    let base = Base::Version(template.clone(), draft.clone());
+    make(store, &base, session, || match place::complete(store, template, draft)? {
+        Some(_) => Ok(None),
+        None => place::open(&store.draft(template, draft)),
+    })
+}
+
+fn make(
+    store: &DirStore,
+    base: &Base,
+    session: &SessionId,
+    look: impl FnOnce() -> Result<Option<File>>,
+) -> Result<()> {
     let path = store.session(session);
     let exists = |why| Err(Error::new(ErrorKind::Exists, "clone", path.display().to_string(), why));
     let dir = match claim::make(&path)? {
@@ -97,14 +122,20 @@ pub(super) fn clone(store: &DirStore, base: &Base, session: &SessionId) -> Resul
         }
         Made::Taken => return exists("somebody makes or drops it just now"),
     };
-    fill(store, base, &path, &dir).inspect_err(|_| undo(store, session))
+    fill(store, base, &path, &dir, look).inspect_err(|_| undo(store, session))
 }
 
-fn fill(store: &DirStore, base: &Base, path: &Path, dir: &File) -> Result<()> {
+fn fill(
+    store: &DirStore,
+    base: &Base,
+    path: &Path,
+    dir: &File,
+    look: impl FnOnce() -> Result<Option<File>>,
+) -> Result<()> {
     let lower = path.join(LOWER);
     step("symlink", || rustix::fs::symlinkat(base.target(), dir, LOWER))
         .map_err(failed("make symlink", &lower))?;
-    let Some((_, base)) = base.complete(store)? else {
+    let Some(base) = look()? else {
         return Err(gone("clone", &base.place(store)));
     };
     let upper = path.join(UPPER);
@@ -116,7 +147,9 @@ fn fill(store: &DirStore, base: &Base, path: &Path, dir: &File) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let top = rustix::fs::openat(dir, UNREADY, flags, Mode::empty())
         .map_err(|error| failed("open", &upper)(error.into()))?;
-    tree::copy_attributes(base.as_fd(), top.as_fd()).map_err(failed("set the attributes of", &upper))?;
+    effect::point("copy attributes")
+        .and_then(|()| tree::copy_attributes(base.as_fd(), top.as_fd()))
+        .map_err(failed("set the attributes of", &upper))?;
     step("rename", || rustix::fs::renameat(dir, UNREADY, dir, UPPER)).map_err(failed("rename", &upper))
 }
 

@@ -1,11 +1,11 @@
-//! Settle: versions go that are neither current nor kept. `session.rs` says why none goes under a session.
+//! Settle: versions go that are not current and may go. `session.rs` says why none goes under a session.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::claim::{self, Hold};
-use super::{DirStore, commit, mount, place, session, trash};
+use super::trash::{self, Trashed};
+use super::{DirStore, commit, mount, place, session};
 use crate::store::{Error, ErrorKind, Result, Settled, TemplateName, VersionId, pointer};
 use crate::sys::file;
 
@@ -15,28 +15,44 @@ const GRACE: Duration = Duration::from_secs(600);
 pub(super) fn settle(
     store: &DirStore,
     template: &TemplateName,
-    keep: &BTreeSet<VersionId>,
+    may_go: &dyn Fn(&VersionId) -> bool,
 ) -> Result<Settled> {
-    let _lock = commit::lock(store, template)?;
+    let lock = commit::lock(store, template)?;
+    let mut trash = Vec::new();
+    let settled = put_away(store, template, may_go, &mut trash);
+    // What nobody finds any more is removed without the lock: a commit must not wait for that.
+    drop(lock);
+    trash.into_iter().for_each(|tree| tree.remove(store));
+    let mut settled = settled?;
+    if let Err(error) = trash::empty(store) {
+        settled.deferred.push(format!("the trash: {}", chain(&error)));
+    }
+    Ok(settled)
+}
+
+/// Under the lock: renames into the trash what goes.
+fn put_away(
+    store: &DirStore,
+    template: &TemplateName,
+    may_go: &dyn Fn(&VersionId) -> bool,
+    trash: &mut Vec<Trashed>,
+) -> Result<Settled> {
     let current = pointer::read(&store.layout, template)?;
     if let Some(current) = &current {
         commit::finish(store, template, current)?;
     }
     let mut settled = Settled::default();
-    let stays = |version: &VersionId| keep.contains(version) || current.as_ref() == Some(version);
+    let stays = |version: &VersionId| !may_go(version) || current.as_ref() == Some(version);
     let folder = store.versions(template);
     for version in place::dropped(&folder)? {
-        delete_or_bring_back(store, template, &version, stays(&version), &mut settled)?;
+        delete_or_bring_back(store, template, &version, stays(&version), &mut settled, trash)?;
     }
     for version in place::names::<VersionId>(&folder)? {
         if !stays(&version) {
-            drop_version(store, template, &version, &mut settled)?;
+            drop_version(store, template, &version, &mut settled, trash)?;
         }
     }
-    drop_half_made(store, template, &mut settled)?;
-    if let Err(error) = trash::empty(store) {
-        settled.deferred.push(format!("the trash: {}", chain(&error)));
-    }
+    drop_half_made(store, template, &mut settled, trash)?;
     Ok(settled)
 }
 
@@ -45,6 +61,7 @@ fn drop_version(
     template: &TemplateName,
     version: &VersionId,
     settled: &mut Settled,
+    trash: &mut Vec<Trashed>,
 ) -> Result<()> {
     let path = store.version(template, version);
     let Some(dir) = place::open(&path)? else { return Ok(()) };
@@ -63,7 +80,7 @@ fn drop_version(
         settled.deferred.push(format!("{template} {version}: {}", chain(&error)));
         return Ok(());
     }
-    delete_or_bring_back(store, template, version, false, settled)
+    delete_or_bring_back(store, template, version, false, settled, trash)
 }
 
 /// Decides on a version that has been put aside.
@@ -73,6 +90,7 @@ fn delete_or_bring_back(
     version: &VersionId,
     wanted: bool,
     settled: &mut Settled,
+    trash: &mut Vec<Trashed>,
 ) -> Result<()> {
     let aside = store.dropped(template, version);
     let keep = match session::references(store, template) {
@@ -83,7 +101,7 @@ fn delete_or_bring_back(
     };
     let result = match &keep {
         Some(_) => place::rename(&aside, &store.version(template, version)),
-        None => delete(store, &aside),
+        None => delete(store, &aside).map(|tree| trash.extend(tree)),
     };
     match (result, keep) {
         (Ok(()), None) => settled.dropped.push(version.clone()),
@@ -94,21 +112,26 @@ fn delete_or_bring_back(
     Ok(())
 }
 
-fn delete(store: &DirStore, aside: &Path) -> Result<()> {
+fn delete(store: &DirStore, aside: &Path) -> Result<Option<Trashed>> {
     // Else a power cut could bring back a version that is half deleted.
     file::sync_parent(aside)?;
     match claim::hold(aside)? {
-        Hold::Held(dir) => trash::discard(store, aside, dir),
+        Hold::Held(dir) => trash::put(store, aside, dir).map(Some),
         Hold::Taken => {
             let object = aside.display().to_string();
             Err(Error::new(ErrorKind::Busy, "drop", object, "somebody holds it"))
         }
-        Hold::Absent => Ok(()),
+        Hold::Absent => Ok(None),
     }
 }
 
 /// Drops what a crash left of drafts that were being made.
-fn drop_half_made(store: &DirStore, template: &TemplateName, settled: &mut Settled) -> Result<()> {
+fn drop_half_made(
+    store: &DirStore,
+    template: &TemplateName,
+    settled: &mut Settled,
+    trash: &mut Vec<Trashed>,
+) -> Result<()> {
     for draft in place::making(&store.drafts(template))? {
         let path = store.making(template, &draft);
         let old = file::stat(&path)?
@@ -118,10 +141,12 @@ fn drop_half_made(store: &DirStore, template: &TemplateName, settled: &mut Settl
         if !old {
             continue;
         }
-        if let Hold::Held(dir) = claim::hold(&path)?
-            && let Err(error) = trash::discard(store, &path, dir)
-        {
-            settled.deferred.push(format!("{template} {draft} (half made): {}", chain(&error)));
+        let Hold::Held(dir) = claim::hold(&path)? else { continue };
+        match trash::put(store, &path, dir) {
+            Ok(tree) => trash.push(tree),
+            Err(error) => {
+                settled.deferred.push(format!("{template} {draft} (half made): {}", chain(&error)));
+            }
         }
     }
     Ok(())

@@ -40,8 +40,10 @@ fn session(text: &str) -> SessionId {
     text.parse().unwrap()
 }
 
-fn keep(names: &[&str]) -> BTreeSet<VersionId> {
-    names.iter().map(|name| version(name)).collect()
+/// Every version may go but these.
+fn keep(names: &[&str]) -> impl Fn(&VersionId) -> bool + use<> {
+    let kept: BTreeSet<VersionId> = names.iter().map(|name| version(name)).collect();
+    move |version| !kept.contains(version)
 }
 
 impl Home {
@@ -284,6 +286,97 @@ fn dir_the_trash_is_emptied_but_not_what_somebody_is_removing() {
     assert_eq!(fs::read_dir(home.store.trash()).unwrap().count(), 0);
 }
 
+/// Fails unless the lock of the template's trees is free while something lies in the trash.
+fn assert_removed_without_the_lock(home: &Home, removing: impl FnOnce() + Send) {
+    let trash = || fs::read_dir(home.store.trash()).unwrap().count() > 0;
+    std::thread::scope(|scope| {
+        let work = scope.spawn(removing);
+        let mut was_free = false;
+        while !work.is_finished() {
+            let lock =
+                trash().then(|| Lock::take(&commit::lock_file(&home.store, &home.sid), Duration::ZERO));
+            was_free |= lock.is_some_and(|lock| lock.unwrap().is_some()) && trash();
+        }
+        work.join().unwrap();
+        assert!(was_free, "the lock was kept until all was removed");
+    });
+    assert!(!trash(), "what was put into the trash is removed");
+}
+
+fn fill(path: &Path) {
+    for at in 0..20_000 {
+        File::create(path.join(format!("file{at}"))).unwrap();
+    }
+}
+
+#[test]
+fn dir_a_large_version_is_removed_without_the_lock_that_commits_wait_for() {
+    let home = Home::new();
+    home.commit("v1", None);
+    fill(&home.store.version(&home.sid, &version("v1")));
+    home.commit("v2", Some("v1"));
+    assert_removed_without_the_lock(&home, || {
+        assert_eq!(home.settle(&[]).dropped, [version("v1")]);
+    });
+}
+
+#[test]
+fn dir_a_large_draft_is_removed_without_the_lock_that_commits_wait_for() {
+    let home = Home::new();
+    fill(&home.prepare("v1"));
+    assert_removed_without_the_lock(&home, || {
+        let dropped = home.store.draft_drop(&home.sid, &version("v1")).unwrap();
+        assert_eq!(dropped, Outcome::Changed);
+    });
+}
+
+#[test]
+fn dir_what_a_crash_left_in_the_trash_is_removed_by_the_next_settle() {
+    let act = |home: &Home| home.settle(&[]);
+    let ready = || {
+        let home = Home::new();
+        home.commit("v1", None);
+        fs::write(home.store.version(&home.sid, &version("v1")).join("more"), "").unwrap();
+        home.commit("v2", Some("v1"));
+        home
+    };
+    let home = ready();
+    let (_, seen) = effect::run(Plan { at: 0, mode: Mode::Crash }, || act(&home));
+    let mut crashed_in_the_trash = 0;
+    for at in 1..=seen.len() {
+        let home = ready();
+        let (crash, _) = effect::run(Plan { at, mode: Mode::Crash }, || act(&home));
+        assert!(crash.is_err());
+        crashed_in_the_trash += fs::read_dir(home.store.trash()).unwrap().count();
+        act(&home);
+        assert_eq!(fs::read_dir(home.store.trash()).unwrap().count(), 0, "{at}: {:?}", seen[at - 1]);
+        assert_eq!(home.store.heads(&home.sid).unwrap().len(), 1, "{at}: {:?}", seen[at - 1]);
+    }
+    assert!(crashed_in_the_trash > 0, "{seen:?}");
+}
+
+#[test]
+fn dir_an_overlay_whose_directories_are_let_go_in_a_moment_is_mounted_then() {
+    let home = Home::new();
+    home.commit("v1", None);
+    home.begin("s", "v1").unwrap();
+    let tree = Tree::Session(session("s"));
+    let held = home.mount(&tree, MountOptions::default()).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(held);
+        });
+        assert!(home.mount(&tree, MountOptions::default()).is_ok());
+    });
+    let held = home.mount(&tree, MountOptions::default()).unwrap();
+    let start = Instant::now();
+    let error = home.mount(&tree, MountOptions::default()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{}", why(&error));
+    assert!((1..5).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    drop(held);
+}
+
 #[test]
 fn dir_a_half_made_draft_goes_when_it_is_old_and_nobody_makes_it() {
     let home = Home::new();
@@ -402,5 +495,5 @@ fn dir_a_clone_costs_a_few_system_calls() {
     println!("{each:?} each");
     assert!(each < Duration::from_millis(1), "{each:?}");
     let (_, effects) = effect::run(Plan { at: 0, mode: Mode::Crash }, || home.begin("last", "v1"));
-    assert_eq!(effects, ["mkdir", "symlink", "mkdir", "mkdir", "rename"]);
+    assert_eq!(effects, ["mkdir", "symlink", "mkdir", "mkdir", "copy attributes", "rename"]);
 }

@@ -1,10 +1,11 @@
 //! Deleting: rename into `trash/`, where nobody looks, then remove.
 //!
-//! What is in the trash is held by whoever removes it; what nobody holds was left by a crash.
+//! The rename is made under the template's lock where there is one, the removal, which takes as long as the tree is
+//! large, after the lock is let go. What is in the trash is held by whoever removes it; what nobody holds was left by a crash.
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::claim::{self, Hold};
@@ -12,9 +13,26 @@ use super::{DirStore, failed, place};
 use crate::store::Result;
 use crate::sys::{file, tree};
 
-/// Deletes the directory `path`, which `held` holds. Once it is out of sight it counts as deleted: what cannot
-/// be removed stays in the trash, for the next settle.
-pub(super) fn discard(store: &DirStore, path: &Path, held: File) -> Result<()> {
+/// A tree that is out of sight, held until it is removed: whoever empties the trash meanwhile leaves it alone.
+#[derive(Debug)]
+#[must_use = "it stays in the trash until it is removed"]
+pub(super) struct Trashed {
+    path: PathBuf,
+    _held: File,
+}
+
+impl Trashed {
+    /// Removes it, which may take long: callers have let their locks go. It counts as deleted already, so what
+    /// cannot be removed stays in the trash, for the next settle.
+    pub(super) fn remove(self, store: &DirStore) {
+        if let Err(error) = remove(&store.trash(), &self.path) {
+            tracing::warn!(path = %self.path.display(), "left in the trash: {error}");
+        }
+    }
+}
+
+/// Renames the directory `path`, which `held` holds, into the trash.
+pub(super) fn put(store: &DirStore, path: &Path, held: File) -> Result<Trashed> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let trash = store.trash();
     file::make_dirs(&trash, 0o700)?;
@@ -27,10 +45,12 @@ pub(super) fn discard(store: &DirStore, path: &Path, held: File) -> Result<()> {
         }
     };
     place::rename(path, &target)?;
-    if let Err(error) = remove(&trash, &target) {
-        tracing::warn!(path = %target.display(), "left in the trash: {error}");
-    }
-    drop(held);
+    Ok(Trashed { path: target, _held: held })
+}
+
+/// Deletes the directory `path`, which `held` holds, for who has no lock that others wait for.
+pub(super) fn discard(store: &DirStore, path: &Path, held: File) -> Result<()> {
+    put(store, path, held)?.remove(store);
     Ok(())
 }
 

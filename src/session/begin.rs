@@ -66,19 +66,45 @@ impl Sessions<'_> {
         becomes: State,
         make_draft: impl FnOnce() -> Result<(), Error>,
     ) -> Result<Begun, Error> {
+        let Begun { record, lock } = self.begin_unmounted(record, make_draft)?;
+        match self.make_stand(record, profile, becomes) {
+            Ok(record) => Ok(Begun { record, lock }),
+            Err(error) => {
+                lock.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a session on a clone of a draft, which nobody has mounted: what it does is not committed.
+    ///
+    /// # Errors
+    /// As [`Sessions::begin`].
+    pub fn begin_trial(&self, record: Record, draft: &VersionId, profile: &Profile) -> Result<Begun, Error> {
+        let (template, id) = (record.template.clone(), record.id.clone());
+        let clone = || Ok(self.store().session_clone_draft(&template, draft, &id)?);
+        self.begin_draft(record, profile, State::Ready, clone)
+    }
+
+    /// The first half of [`Sessions::begin_draft`]: the record, and what makes the draft. It stays planned: a
+    /// crash ends it.
+    ///
+    /// # Errors
+    /// As [`Sessions::begin`].
+    pub fn begin_unmounted(
+        &self,
+        record: Record,
+        make_draft: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Begun, Error> {
         let id = record.id.clone();
         let lock = self.take_lock(&id, Duration::ZERO)?.ok_or_else(|| Error::Exists(id.clone()))?;
         if self.records().stands(&id)? {
             return Err(Error::Exists(id));
         }
-        self.records().save(&record)?;
-        let begun = match make_draft() {
-            Ok(()) => self.make_stand(record, profile, becomes),
-            Err(error) => Err(error.after(self.undo(record))),
-        };
-        match begun {
-            Ok(record) => Ok(Begun { record, lock }),
+        match self.plan(&record).and_then(|()| make_draft()) {
+            Ok(()) => Ok(Begun { record, lock }),
             Err(error) => {
+                let error = error.after(self.undo(record));
                 lock.remove()?;
                 Err(error)
             }
@@ -99,7 +125,9 @@ impl Sessions<'_> {
                 None => self.current(template, seen.as_ref())?,
             };
             let record = Record::planned(request.new.clone(), Some(version.clone()), None);
-            self.records().save(&record)?;
+            if let Err(error) = self.plan(&record) {
+                return Err(error.after(self.undo(record)));
+            }
             match self.store().session_clone(template, &version, &record.id) {
                 Ok(()) => return Ok(record),
                 Err(error) if error.kind() == ErrorKind::Gone => {
@@ -121,11 +149,17 @@ impl Sessions<'_> {
     /// Writes the record and clones an image, whose lock the caller holds.
     fn clone_image(&self, new: &NewRecord, image: &Digest) -> Result<Record, Error> {
         let record = Record::planned(new.clone(), None, None);
-        self.records().save(&record)?;
-        match self.store().session_from_image(image, &record.id) {
+        let cloned =
+            self.plan(&record).and_then(|()| Ok(self.store().session_from_image(image, &record.id)?));
+        match cloned {
             Ok(()) => Ok(record),
-            Err(error) => Err(Error::from(error).after(self.undo(record))),
+            Err(error) => Err(error.after(self.undo(record))),
         }
+    }
+
+    /// Writes the record. One whose directory could not be synced stands all the same: a failure is to be undone.
+    fn plan(&self, record: &Record) -> Result<(), Error> {
+        Ok(self.records().save(record)?)
     }
 
     /// The version to clone: what the pointer says, or, if that is what was just found gone, what the store

@@ -44,9 +44,19 @@ pub enum Error {
     /// The version kept moving while it was cloned.
     #[error("template {0} changed too often while it was cloned")]
     Moving(TemplateName),
-    /// A process that may not be ended, since it called us, is in the tree of a source session.
+    /// A process that may not be ended, since it called us, is in the tree.
     #[error("process {pid} ({name}), from which zchroot was called, is in the tree of {id}: leave it first")]
     CalledFromInside {
+        /// Which session.
+        id: SessionId,
+        /// The process.
+        pid: i32,
+        /// What it is called.
+        name: String,
+    },
+    /// A process is in the tree and did not go, not even by SIGKILL.
+    #[error("process {pid} ({name}) is in the tree of {id} and cannot be ended")]
+    StillUsed {
         /// Which session.
         id: SessionId,
         /// The process.

@@ -29,8 +29,7 @@ pub use record::{Kind, Owner, Record, Records, State};
 pub use recover::Recovered;
 
 use crate::store::{Layout, SessionId, Store};
-use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 
 /// How long a command waits for another that changes the same session.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -85,7 +84,7 @@ impl<'a> Sessions<'a> {
     }
 
     fn take_lock(&self, id: &SessionId, patience: Duration) -> Result<Option<Lock>, Error> {
-        file::make_dirs(&self.layout.locks(), 0o700)?;
+        lock::make_folder(&self.layout.locks())?;
         Ok(Lock::take(&self.layout.session_lock(id), patience)?)
     }
 }

@@ -11,7 +11,7 @@ use crate::template;
 /// What became of a session.
 #[derive(Debug)]
 pub enum Recovered {
-    /// It was ready and stays so.
+    /// It was ready, its tree and all that its profile mounts in it are mounted: it stays as it is.
     Stands,
     /// It can be entered again.
     Ready,
@@ -65,7 +65,9 @@ impl Sessions<'_> {
             Ok(record) => record,
             Err(error) => {
                 lock.remove()?;
-                return Err(error.into());
+                // One that is gone ended by itself since it was listed.
+                let is_gone = matches!(error, record::Error::Unknown(_));
+                return if is_gone { Ok(Recovered::Ended) } else { Err(error.into()) };
             }
         };
         let begun = Begun { record, lock };
@@ -93,10 +95,14 @@ impl Sessions<'_> {
     }
 
     fn stand_again(&self, record: &Record) -> Result<Recovered, Error> {
-        if record.state == State::Ready && self.is_mounted(record)? {
+        let profile = profile_of(self.layout(), record)?;
+        if record.state != State::Ready || !self.is_mounted(record)? {
+            self.restore(record, &profile)?;
+        } else if self.is_set_up(record, &profile)? {
             return Ok(Recovered::Stands);
+        } else {
+            self.mend(record, &profile)?;
         }
-        self.restore(record, &profile_of(self.layout(), record)?)?;
         Ok(Recovered::Ready)
     }
 
@@ -128,7 +134,12 @@ impl Sessions<'_> {
     /// # Errors
     /// As [`Sessions::restore`].
     pub fn mend(&self, record: &Record, profile: &template::Profile) -> Result<(), Error> {
-        if self.is_mounted(record)? { self.set_up(record, profile) } else { self.restore(record, profile) }
+        if !self.is_mounted(record)? {
+            return self.restore(record, profile);
+        }
+        self.set_up(record, profile)?;
+        // It was marked as one whose mounts go: else nobody could enter or commit it before the next recover.
+        self.mark(record, State::Ready)
     }
 
     /// Lets every pointer say what the store knows to be current.
@@ -144,4 +155,41 @@ fn profile_of(layout: &Layout, record: &Record) -> Result<template::Profile, Err
     template::profile(layout, &record.setup.profile).map_err(|error| {
         Error::sys("read the profile of", &record.id, std::io::Error::other(error.to_string()))
     })
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests bend what the program made")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::store::fake::FakeStore;
+    use crate::store::{Published, Silent, Store};
+
+    #[test]
+    fn a_pointer_that_is_lost_or_bent_is_mended() {
+        let root = tempfile::tempdir().unwrap();
+        let (layout, store) = (Layout::new(root.path()), FakeStore::new(&root.path().join("trees")));
+        store.init().unwrap();
+        let sid = "sid".parse().unwrap();
+        let [old, new]: [crate::store::VersionId; 2] = ["v1", "v2"].map(|name| name.parse().unwrap());
+        store.draft_new(&sid, &old).unwrap();
+        assert_eq!(store.publish(&sid, &old, None).unwrap(), Published::Committed);
+        store.draft_clone(&sid, &new, &old, &mut Silent).unwrap();
+        assert_eq!(store.publish(&sid, &new, Some(&old)).unwrap(), Published::Committed);
+        let (sessions, link) = (Sessions::new(&layout, &store), layout.pointer(&sid));
+        let read = || pointer::read(&layout, &sid);
+        assert_eq!(read().unwrap(), None, "it was never written: as after a crash right after the commit");
+        for bent in [None, Some("versions/v1.toml"), Some("versions/v9.toml"), Some("../../etc/passwd")] {
+            if std::fs::symlink_metadata(&link).is_ok() {
+                std::fs::remove_file(&link).unwrap();
+            }
+            if let Some(target) = bent {
+                symlink(target, &link).unwrap();
+            }
+            assert!(read().map_or(true, |read| read.as_ref() != Some(&new)), "{bent:?}: it is bent");
+            sessions.recover().unwrap();
+            assert_eq!(read().unwrap(), Some(new.clone()), "{bent:?}");
+        }
+    }
 }

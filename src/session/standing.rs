@@ -8,10 +8,10 @@ use super::{Error, PATIENCE, Sessions};
 use crate::store::{Memory, MountOptions};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::sys::mount::{self, How};
 use crate::sys::mountinfo::Source;
-use crate::sys::reap::{self, Reaped};
+use crate::sys::reap::{self, Left};
 use crate::template::{Overlay, Profile};
 
 /// What left-over processes get between TERM and KILL.
@@ -23,6 +23,9 @@ impl Sessions<'_> {
         let at = self.layout().mount(&record.id);
         self.prepare_mounts()?;
         file::make_dir(&at, 0o755)?;
+        // Here and nowhere else: who enters a session while it ends must not bring its cgroup back.
+        Cgroup::make(&self.cgroup_name(record)?)
+            .map_err(|error| Error::sys("make the cgroup of", &record.id, error))?;
         // On the host's side setuid bits and devices are inert: a user who finds the mount in /run gains
         // nothing by what a session's root left there. A command gets its own mount without them.
         let options = MountOptions {
@@ -38,7 +41,7 @@ impl Sessions<'_> {
     /// Sets a mounted tree up by a profile; can be repeated.
     pub(super) fn set_up(&self, record: &Record, profile: &Profile) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
-        let mode = if record.kind == Kind::Source { setup::Mode::Source } else { setup::Mode::Session };
+        let mode = mode(record);
         let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
         setup::apply(&at, profile, mode, &info)?;
         Ok(())
@@ -51,13 +54,18 @@ impl Sessions<'_> {
         self.make_mounts_private()
     }
 
+    /// Whether all that a profile mounts in the tree of a session is there.
+    pub(super) fn is_set_up(&self, record: &Record, profile: &Profile) -> Result<bool, Error> {
+        Ok(setup::stands(&self.layout().mount(&record.id), profile, mode(record))?)
+    }
+
     /// Under a lock that only root can take: on the directory itself anybody could hold one for ever.
     fn make_mounts_private(&self) -> Result<(), Error> {
         let mounts = self.layout().mounts();
         if mount::is_mount_root(&mounts)? {
             return Ok(());
         }
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         let lock = Lock::take(&self.layout().mounts_lock(), PATIENCE)?;
         let _lock = lock.ok_or_else(|| {
             Error::sys("make private", mounts.display(), std::io::Error::from_raw_os_error(libc::EBUSY))
@@ -75,6 +83,9 @@ impl Sessions<'_> {
     }
 
     /// Ends every process of the session and unmounts its tree; idempotent.
+    ///
+    /// Whoever cannot be ended is named in the error, and the tree stays mounted for him: a store could not
+    /// destroy it under him, or would destroy it while he works on it.
     pub(crate) fn take_down(&self, record: &Record) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
         let cgroup = self.cgroup(record)?;
@@ -84,8 +95,8 @@ impl Sessions<'_> {
             None | Some(Err(_)) => false,
         };
         if !killed || self.unmount(record, How::Strict).is_err() {
-            self.clear(record, cgroup.as_ref())?;
-            self.unmount(record, How::Lazy)?;
+            self.clear_all(record, cgroup.as_ref())?;
+            self.unmount_patiently(record)?;
         }
         self.put_away(record, cgroup)?;
         file::remove_dir(&at)?;
@@ -97,9 +108,7 @@ impl Sessions<'_> {
     pub(crate) fn quiesce(&self, record: &Record) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
         let cgroup = self.cgroup(record)?;
-        if let Some(left) = self.clear(record, cgroup.as_ref())?.left.into_iter().next() {
-            return Err(Error::CalledFromInside { id: record.id.clone(), pid: left.pid, name: left.name });
-        }
+        self.clear_all(record, cgroup.as_ref())?;
         let source = reap::source_of(&at).map_err(|error| Error::sys("look at", at.display(), error))?;
         setup::undo_source(&at)?;
         mount::sync_filesystem(&at)?;
@@ -128,12 +137,37 @@ impl Sessions<'_> {
         }
     }
 
-    fn clear(&self, record: &Record, cgroup: Option<&Cgroup>) -> Result<Reaped, Error> {
+    /// Ends every process of the session, or says who stays.
+    fn clear_all(&self, record: &Record, cgroup: Option<&Cgroup>) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
         let reaped = reap::clear(&at, cgroup, GRACE)
             .map_err(|error| Error::sys("end the processes of", &record.id, error))?;
         tracing::debug!(session = %record.id, ?reaped, "processes ended");
-        Ok(reaped)
+        match reaped.left.into_iter().next() {
+            None => Ok(()),
+            Some(Left { pid, name, is_caller }) => {
+                let id = record.id.clone();
+                Err(match is_caller {
+                    true => Error::CalledFromInside { id, pid, name },
+                    false => Error::StillUsed { id, pid, name },
+                })
+            }
+        }
+    }
+
+    /// What a process held that is gone is let go a moment after it. What is held by none (a swap file, a loop
+    /// device) is taken out of sight: then it is for the store to say whether the tree can go.
+    fn unmount_patiently(&self, record: &Record) -> Result<(), Error> {
+        let deadline = std::time::Instant::now() + GRACE;
+        while let Err(error) = self.unmount(record, How::Strict) {
+            if std::time::Instant::now() >= deadline {
+                let error = crate::sys::chain(&error);
+                tracing::warn!(session = %record.id, %error, "no process uses the tree, but it is in use; it is unmounted lazily");
+                return self.unmount(record, How::Lazy);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     fn unmount(&self, record: &Record, how: How) -> Result<(), Error> {
@@ -151,18 +185,29 @@ impl Sessions<'_> {
         }
     }
 
-    /// The session's cgroup, made if it is not there; none on a host without cgroup v2.
+    /// The session's cgroup; none on a host without cgroup v2, or if it is gone.
     pub(super) fn cgroup(&self, record: &Record) -> Result<Option<Cgroup>, Error> {
-        let root = self.layout().root();
-        let name = if root == std::path::Path::new("/") {
-            record.id.to_string()
-        } else {
-            // Sessions under different roots may have one name.
-            let inode = file::stat(root)?.map_or(0, |meta| std::os::unix::fs::MetadataExt::ino(&meta));
-            format!("{}@{inode}", record.id)
-        };
-        Cgroup::make(&name).map_err(|error| Error::sys("make the cgroup of", &record.id, error))
+        Cgroup::open(&self.cgroup_name(record)?)
+            .map_err(|error| Error::sys("open the cgroup of", &record.id, error))
     }
+
+    fn cgroup_name(&self, record: &Record) -> Result<String, Error> {
+        Ok(format!("{}{}", record.id, self.cgroup_suffix()?))
+    }
+
+    /// What the names of our cgroups end with: sessions under different roots may have one name.
+    pub(crate) fn cgroup_suffix(&self) -> Result<String, Error> {
+        let root = self.layout().root();
+        if root == std::path::Path::new("/") {
+            return Ok(String::new());
+        }
+        let inode = file::stat(root)?.map_or(0, |meta| std::os::unix::fs::MetadataExt::ino(&meta));
+        Ok(format!("@{inode}"))
+    }
+}
+
+fn mode(record: &Record) -> setup::Mode {
+    if record.kind == Kind::Source { setup::Mode::Source } else { setup::Mode::Session }
 }
 
 fn memory(record: &Record) -> Option<Memory> {

@@ -3,15 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Error, Sources, Version};
+use super::{Error, Fate, Keep, Sources, Version};
 use crate::session::record::{Kind, Record, State};
 use crate::session::{self, Begun};
 use crate::store::{Published, Settled, TemplateName, VersionId, pointer};
-use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::template::Profile;
 
-/// How long settling waits for a commit that is under way.
+/// How long settling waits for another that settles the same template.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a commit waits for another one that is moving the pointer, which takes milliseconds.
 const POINTER_PATIENCE: Duration = Duration::from_secs(30);
@@ -41,14 +40,7 @@ impl Sources<'_> {
         }
         match self.publish(&begun.record, &draft, message) {
             Ok(version) => {
-                let template = begun.record.template.clone();
-                let shown = pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)
-                    .map_err(session::Error::from);
-                // It is committed: whatever fails from here on must not look as if it were not.
-                if let Err(trouble) = shown.and_then(|_| self.sessions.forget(begun)) {
-                    let trouble = crate::sys::chain(&trouble);
-                    tracing::error!(%template, version = %version.id, %trouble, "committed, but not finished; `zchroot recover` finishes it");
-                }
+                self.conclude(begun, &version.id);
                 Ok(version)
             }
             Err(error) => Err(self.keep(&begun.record, profile, error)),
@@ -68,6 +60,18 @@ impl Sources<'_> {
         begun.record.state = State::Ready;
         self.sessions.records().save(&begun.record)?;
         self.commit(begun, profile, message)
+    }
+
+    /// After the commit: shows the version to all, and forgets the session.
+    pub(super) fn conclude(&self, begun: Begun, version: &VersionId) {
+        let template = begun.record.template.clone();
+        let shown = pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)
+            .map_err(session::Error::from);
+        // It is committed: whatever fails from here on must not look as if it were not.
+        if let Err(trouble) = shown.and_then(|_| self.sessions.forget(begun)) {
+            let trouble = crate::sys::chain(&trouble);
+            tracing::error!(%template, %version, %trouble, "committed, but not finished; `zchroot recover` finishes it");
+        }
     }
 
     /// Lets the pointer say what is current, and a session go whose draft has become a version.
@@ -92,52 +96,30 @@ impl Sources<'_> {
         Ok(self.sessions.dispose(begun)?)
     }
 
-    /// Tidies a template after commits: versions beyond `keep` that no session is based on go.
+    /// Tidies a template after commits: versions that nothing keeps go.
+    ///
+    /// Commits take no lock that this waits for, and this none that they wait for. What is committed once we have
+    /// looked is not among what may go, however many commits there are before the store has done its part.
     ///
     /// # Errors
-    /// Records or store cannot be read: then nothing goes.
-    pub fn settle(&self, template: &TemplateName, keep: usize) -> Result<Settled, Error> {
-        file::make_dirs(&self.layout().locks(), 0o700)?;
-        // One at a time, and not beside a commit: what a commit has just made current must not look old.
+    /// Records, pins or store cannot be read: then nothing goes.
+    pub fn settle(&self, template: &TemplateName, keep: impl Into<Keep>) -> Result<Settled, Error> {
+        lock::make_folder(&self.layout().locks())?;
         let Some(_lock) = Lock::take(&self.layout().template_lock(template), PATIENCE)? else {
-            let deferred = vec![format!("template {template} is being committed to or settled by another")];
+            let deferred = vec![format!("template {template} is being settled by another")];
             return Ok(Settled { deferred, ..Settled::default() });
         };
-        let keep = self.kept(template, keep)?;
-        Ok(self.store().settle(template, &keep)?)
-    }
-
-    /// The versions that stay: the current one, `keep` before it, and those that sessions are based on.
-    fn kept(&self, template: &TemplateName, keep: usize) -> Result<BTreeSet<VersionId>, Error> {
-        let all = session::record::Records::new(self.layout()).all()?;
-        if let Some((_, error)) = all.damaged.into_iter().next() {
-            // What it is based on cannot be known: keep everything rather than guess.
-            return Err(error.into());
+        let may_go: BTreeSet<VersionId> = self
+            .fates(template, keep.into())?
+            .into_iter()
+            .filter(|(_, fate)| matches!(fate, Fate::Drop | Fate::Gone))
+            .map(|(id, _)| id)
+            .collect();
+        let mut settled = self.store().settle(template, &|version| may_go.contains(version))?;
+        if let Err(error) = self.prune_digests(template) {
+            settled.deferred.push(format!("digests of {template}: {}", crate::sys::chain(&error)));
         }
-        let mut kept: BTreeSet<VersionId> = all
-            .records
-            .into_iter()
-            .filter(|record| &record.template == template)
-            .filter_map(|record| record.base)
-            .collect();
-        let complete: BTreeSet<VersionId> = self
-            .store()
-            .heads(template)?
-            .into_iter()
-            .filter(|head| head.complete)
-            .map(|head| head.id)
-            .collect();
-        let versions = Version::all(self.layout(), template)?;
-        kept.extend(
-            versions
-                .into_iter()
-                .rev()
-                .map(|version| version.id)
-                .filter(|id| complete.contains(id))
-                .take(keep.saturating_add(1)),
-        );
-        kept.extend(self.store().current(template)?);
-        Ok(kept)
+        Ok(settled)
     }
 
     fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {
@@ -182,10 +164,14 @@ impl Sources<'_> {
         error
     }
 
-    fn draft_of(&self, record: &Record) -> Result<VersionId, Error> {
+    pub(super) fn draft_of(&self, record: &Record) -> Result<VersionId, Error> {
         match (&record.draft, record.kind) {
             (Some(draft), Kind::Source) => Ok(draft.clone()),
             _ => Err(Error::IsNoSource(record.id.clone())),
         }
     }
 }
+
+#[cfg(test)]
+#[path = "settle_tests.rs"]
+mod tests;

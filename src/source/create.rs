@@ -65,6 +65,6 @@ impl Sources<'_> {
     }
 }
 
-fn new_version() -> Result<VersionId, Error> {
+pub(super) fn new_version() -> Result<VersionId, Error> {
     VersionId::generate().map_err(|error| session::Error::sys("name", "a new version", error).into())
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with a template's versions.
 
+use super::spec::NoMatch;
 use super::version::VersionError;
 use crate::session;
 use crate::store::{self, SessionId, TemplateName, VersionId};
@@ -24,6 +25,45 @@ pub enum Error {
         /// What is current.
         current: Option<VersionId>,
     },
+    /// Somebody committed while a rollback was made.
+    #[error(
+        "conflict: version {} of {template} was current when the rollback began, but {} is by now",
+        or_none(base),
+        or_none(current)
+    )]
+    Moved {
+        /// Whose versions.
+        template: TemplateName,
+        /// What was current.
+        base: Option<VersionId>,
+        /// What is current.
+        current: Option<VersionId>,
+    },
+    /// What was to be gone back to is current.
+    #[error("version {version} of {template} is the current one already")]
+    IsCurrent {
+        /// Whose version.
+        template: TemplateName,
+        /// Which.
+        version: VersionId,
+    },
+    /// The template has no such version, or its tree is gone.
+    #[error(transparent)]
+    NoMatch(Box<NoMatch>),
+    /// No template has a version of that name.
+    #[error("no template has a version {0}")]
+    InNone(String),
+    /// Versions of several templates have names that begin so.
+    #[error("versions of several templates have names that begin with {name}: {}", list(templates))]
+    InSeveral {
+        /// What was asked for.
+        name: String,
+        /// Who has one.
+        templates: Vec<TemplateName>,
+    },
+    /// Somebody else keeps the template's lock.
+    #[error("template {0} is being settled by another zchroot")]
+    Settling(TemplateName),
     /// The template has a first version already.
     #[error("template {template} exists already, its current version is {current}")]
     Created {
@@ -51,6 +91,41 @@ pub enum Error {
         /// What its draft became.
         version: VersionId,
     },
+    /// There is no such version, or its tree was reclaimed.
+    #[error("template {template} has no version {version}")]
+    NoSuchVersion {
+        /// Whose.
+        template: TemplateName,
+        /// What was asked for.
+        version: String,
+    },
+    /// The session is of no version.
+    #[error("session {0} is based on no version: there is nothing to compare it with")]
+    NoBase(SessionId),
+    /// Its tree is not mounted.
+    #[error("session {0} does not stand")]
+    NotStanding(SessionId),
+    /// The base of a source session is current.
+    #[error("the base of session {session} is current: version {base} of {template}")]
+    UpToDate {
+        /// Which session.
+        session: SessionId,
+        /// Whose versions.
+        template: TemplateName,
+        /// What it is based on.
+        base: VersionId,
+    },
+    /// A tree could not be read.
+    #[error("cannot {op} {object}")]
+    Tree {
+        /// What was tried.
+        op: &'static str,
+        /// With what.
+        object: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
     /// The session refused.
     #[error(transparent)]
     Session(#[from] session::Error),
@@ -73,4 +148,8 @@ pub enum Error {
 
 fn or_none(version: &Option<VersionId>) -> &str {
     version.as_ref().map_or("none", VersionId::as_str)
+}
+
+fn list(templates: &[TemplateName]) -> String {
+    templates.iter().map(TemplateName::as_str).collect::<Vec<_>>().join(", ")
 }

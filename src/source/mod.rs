@@ -1,4 +1,4 @@
-//! Versions of a template: create, source sessions, commit, abort, history.
+//! Versions of a template: create, source sessions, commit, abort, history, rollback.
 //!
 //! A source session is a session whose tree is a **draft**: a version that is not yet complete. The commit
 //! is the store's [`Store::publish`](crate::store::Store::publish); everything before it can be thrown away,
@@ -16,13 +16,26 @@
 
 mod commit;
 mod create;
+pub mod diff;
+pub mod digest;
 mod error;
 mod history;
+mod keep;
+mod named;
+mod pin;
+pub mod rebase;
+mod rollback;
+mod spec;
+mod trial;
 mod version;
 
 pub use create::SourceRequest;
 pub use error::Error;
 pub use history::{Entry, TreeState};
+pub use keep::{Facts, Fate, Keep, Reason, fates};
+pub use pin::Pin;
+pub use rollback::Rollback;
+pub use spec::{NoMatch, SpecError, VersionSpec, Why};
 pub use version::{Version, VersionError};
 
 use crate::session::Sessions;

@@ -23,6 +23,9 @@ pub struct Version {
     pub generation: u64,
     /// The version that it was made from; none for a first one.
     pub parent: Option<VersionId>,
+    /// After a rollback: the older version whose tree it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree_of: Option<VersionId>,
     /// Who committed it.
     pub author: Owner,
     /// What the author said of it.
@@ -64,6 +67,7 @@ impl Version {
             id,
             generation: parent.map_or(0, |parent| parent.generation).saturating_add(1),
             parent: parent.map(|parent| parent.id.clone()),
+            tree_of: None,
             author,
             message,
             created: Timestamp::now(),

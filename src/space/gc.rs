@@ -10,13 +10,15 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::versions::superseded;
 use crate::import::image::Images;
 use crate::session::{self, Sessions};
-use crate::source::{Error, Sources};
+use crate::source::{Error, Keep, Sources};
 use crate::store::{Digest, Layout, SessionId, TemplateName, VersionId};
-use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::cgroup::Cgroup;
+use crate::sys::lock::{self, Lock};
 use crate::sys::mount::{self, How};
+use crate::sys::{chain, file};
 
 /// What gc looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,6 +51,18 @@ pub enum Object {
         /// Where it lies.
         path: PathBuf,
     },
+    /// A version that nothing keeps.
+    Version {
+        /// Of which template.
+        template: TemplateName,
+        /// Its name.
+        version: VersionId,
+    },
+    /// A control group of a session that is no more.
+    Cgroup {
+        /// Whose.
+        session: SessionId,
+    },
     /// A mount point under `/run/zchroot/mount`.
     Mount {
         /// Whose.
@@ -63,8 +77,23 @@ impl std::fmt::Display for Object {
             Self::TempFile { path } => write!(f, "temp file {}", path.display()),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
             Self::Image { image } => write!(f, "draft of image {}", image.short()),
+            Self::Version { template, version } => write!(f, "version {template}/{version}"),
             Self::Mount { session } => write!(f, "mount {session}"),
+            Self::Cgroup { session } => write!(f, "cgroup {session}"),
             Self::Lock { session } => write!(f, "lock {session}"),
+        }
+    }
+}
+
+impl Object {
+    /// The session that it is of, if it is of one.
+    fn session(&self) -> Option<&SessionId> {
+        match self {
+            Self::SessionTree { session }
+            | Self::Lock { session }
+            | Self::Cgroup { session }
+            | Self::Mount { session } => Some(session),
+            Self::Draft { .. } | Self::Image { .. } | Self::TempFile { .. } | Self::Version { .. } => None,
         }
     }
 }
@@ -94,7 +123,7 @@ pub struct Item {
 /// A garbage collection.
 #[derive(Debug)]
 pub struct Gc<'a> {
-    sessions: Sessions<'a>,
+    pub(super) sessions: Sessions<'a>,
     grace: Duration,
 }
 
@@ -121,6 +150,7 @@ impl<'a> Gc<'a> {
         let mut drafts = self.drafts()?;
         let mounts = self.mounts()?;
         let locks = self.locks()?;
+        let cgroups = self.cgroups()?;
         let referred = self.referred()?;
         // One that was committed between the two looks has no record any more, but is no draft either. What has
         // no record and still is one cannot be committed.
@@ -136,10 +166,13 @@ impl<'a> Gc<'a> {
             let known = referred.sessions.contains(&tree.id);
             items.push(self.judge(Object::SessionTree { session: tree.id }, known, tree.created));
         }
-        for (session, made) in locks {
+        let cgroups = cgroups.into_iter().map(|(session, made)| (Object::Cgroup { session }, made));
+        let locks = locks.into_iter().map(|(session, made)| (Object::Lock { session }, made));
+        for (object, made) in cgroups.chain(locks) {
             // Those of living sessions say nothing that the session's own line does not.
-            if !referred.sessions.contains(&session) {
-                items.push(self.judge(Object::Lock { session }, false, made));
+            if !object.session().is_some_and(|session| referred.sessions.contains(session)) {
+                let item = self.judge(object, false, made);
+                items.push(self.unless_populated(item)?);
             }
         }
         for (path, made) in self.temp_files()? {
@@ -167,18 +200,26 @@ impl<'a> Gc<'a> {
     ///
     /// # Errors
     /// A record or the store cannot be read: then nothing goes.
-    pub fn run(&self, keep: impl Fn(&TemplateName) -> usize) -> Result<(Vec<Item>, Vec<String>), Error> {
-        let items = self.plan()?;
+    pub fn run<K: Into<Keep>>(
+        &self,
+        keep: impl Fn(&TemplateName) -> K,
+    ) -> Result<(Vec<Item>, Vec<String>), Error> {
+        let mut items = self.plan()?;
         let mut troubles = Vec::new();
-        for item in items.iter().filter(|item| item.action == Action::Remove) {
+        for item in items.iter_mut().filter(|item| item.action == Action::Remove) {
             if let Err(error) = self.remove(&item.object) {
-                troubles.push(format!("{}: {error}", item.object));
+                let why = chain(&error);
+                troubles.push(format!("{}: {why}", item.object));
+                (item.action, item.reason) = (Action::Keep, format!("it would not go: {why}"));
             }
         }
         let sources = Sources::new(self.sessions);
         for template in self.sessions.store().templates()? {
             match sources.settle(&template, keep(&template)) {
-                Ok(settled) => troubles.extend(settled.deferred),
+                Ok(settled) => {
+                    items.extend(settled.dropped.into_iter().map(|version| superseded(&template, version)));
+                    troubles.extend(settled.deferred);
+                }
                 Err(error) => troubles.push(format!("template {template}: {error}")),
             }
         }
@@ -209,13 +250,19 @@ impl<'a> Gc<'a> {
                 self.sessions.store().draft_drop(template, draft)?;
             }
             Object::Image { image } => Images::new(self.sessions).remove_unused(image)?,
-            Object::TempFile { path } => file::remove(path)?,
+            // Settling drops it, under the template's lock.
+            Object::Version { .. } => {}
+            Object::TempFile { path } => match file::stat(path)? {
+                Some(meta) if meta.is_dir() => file::remove_dir(path)?,
+                _ => file::remove(path)?,
+            },
             Object::Mount { session } => self.unless_begun(session, || {
                 let at = self.layout().mount(session);
                 mount::unmount_all(&at, How::Lazy)?;
                 file::remove_dir(&at)?;
                 Ok(())
             })?,
+            Object::Cgroup { session } => self.unless_begun(session, || self.remove_cgroup(session))?,
             Object::Lock { session } => {
                 // Held: somebody begins a session of that name just now.
                 if let Some(lock) = Lock::take(&self.layout().session_lock(session), Duration::ZERO)? {
@@ -226,6 +273,29 @@ impl<'a> Gc<'a> {
         Ok(())
     }
 
+    /// Nobody is killed by gc: what runs in a session that nothing is known of is somebody's work.
+    fn unless_populated(&self, mut item: Item) -> Result<Item, Error> {
+        let Object::Cgroup { session } = &item.object else { return Ok(item) };
+        // One that goes while we look has nobody in it.
+        let populated = self.cgroup(session)?.is_some_and(|cgroup| cgroup.is_populated().unwrap_or(false));
+        if populated {
+            let reason = "no record refers to it, but there are processes in it".to_owned();
+            (item.action, item.reason) = (Action::Keep, reason);
+        }
+        Ok(item)
+    }
+
+    /// The kernel refuses as long as there is a process in it.
+    fn remove_cgroup(&self, session: &SessionId) -> Result<(), Error> {
+        let Some(cgroup) = self.cgroup(session)? else { return Ok(()) };
+        Ok(cgroup.remove().map_err(|error| session::Error::sys("remove the cgroup of", session, error))?)
+    }
+
+    fn cgroup(&self, session: &SessionId) -> Result<Option<Cgroup>, Error> {
+        let name = format!("{session}{}", self.sessions.cgroup_suffix()?);
+        Ok(Cgroup::open(&name).map_err(|error| session::Error::sys("open the cgroup of", session, error))?)
+    }
+
     /// Removes something of a session that is no more. Names come again: a session of this name may have been
     /// begun since the plan was made, and its tree and mount are not ours.
     fn unless_begun(
@@ -234,7 +304,7 @@ impl<'a> Gc<'a> {
         remove: impl FnOnce() -> Result<(), Error>,
     ) -> Result<(), Error> {
         let in_use = || session::Error::InUse(session.clone());
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         let lock = Lock::take(&self.layout().session_lock(session), Duration::ZERO)?.ok_or_else(in_use)?;
         if self.sessions.records().stands(session)? {
             return Err(in_use().into());
@@ -286,6 +356,16 @@ impl<'a> Gc<'a> {
         Ok(locks)
     }
 
+    fn cgroups(&self) -> Result<Vec<(SessionId, SystemTime)>, Error> {
+        let suffix = self.sessions.cgroup_suffix()?;
+        let all = Cgroup::all().map_err(|error| session::Error::sys("list", "the cgroups", error))?;
+        // Under another root they have another suffix, and one with a suffix is no name of a session.
+        let ours = all.into_iter().filter_map(|(name, made)| {
+            Some((name.strip_suffix(suffix.as_str())?.parse::<SessionId>().ok()?, made))
+        });
+        Ok(ours.collect())
+    }
+
     /// Whoever writes one renames it at once: an old one was left by a crash.
     fn temp_files(&self) -> Result<Vec<(PathBuf, SystemTime)>, Error> {
         let config = self.layout().config_dir();
@@ -300,6 +380,8 @@ impl<'a> Gc<'a> {
             let Ok(template) = name.parse::<TemplateName>() else { continue };
             folders.push(self.layout().templates().join(&name));
             folders.push(self.layout().versions(&template));
+            folders.push(self.layout().pins(&template));
+            folders.push(self.layout().digests(&template));
         }
         let mut found = Vec::new();
         for folder in folders {

@@ -4,23 +4,27 @@
 //! defer), and can fail or crash at every effect ([`effect`](crate::sys::effect)). The model outlives an
 //! injected crash as a pool would: handles are clones that share it.
 //!
-//! [`FakeStore::mount`] puts a symlink to the tree in the place of the empty directory, and the tree is busy
-//! until [`FakeStore::unmount`]. What it cannot do without root: read-only and `nosuid` mounts.
+//! Without root, [`FakeStore::mount`] puts a symlink to the tree in the place of the empty directory, and the tree
+//! is busy until [`FakeStore::unmount`]; there are no read-only and `nosuid` mounts then. A store made by
+//! [`FakeStore::with_mounts`] mounts as the kernel does (by bind), so that sessions can stand on it.
 
 #![expect(clippy::disallowed_methods, reason = "stands in for mount(2); tests only")]
 
 mod image;
 mod pool;
 
-use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{Mode, OFlags};
 
 use super::{
     Error, ErrorKind, Head, Kind, MountOptions, Outcome, Progress, Published, Result, SessionId, SessionTree,
     Settled, Space, Store, TemplateName, Tree, VersionId,
 };
+use crate::sys::mount::{Access, Detached};
 use crate::sys::{effect, tree};
 use pool::{Pool, SnapshotName};
 
@@ -56,6 +60,17 @@ fn refused(kind: ErrorKind, op: &'static str, object: &str, why: &str) -> Error 
     Error::new(kind, op, object, why)
 }
 
+fn access(read_only: bool, options: MountOptions) -> Access {
+    Access { read_only, no_exec: false, allow_suid: !options.nosuid, allow_dev: !options.nodev }
+}
+
+fn bind(path: &Path, at: &Path, access: Access) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let point = rustix::fs::open(at, flags, Mode::empty())?;
+    Detached::bind(path, false, access)?.attach(point.as_fd())?;
+    Ok(())
+}
+
 impl FakeStore {
     /// An empty store whose trees lie in `folder`.
     #[must_use]
@@ -66,6 +81,26 @@ impl FakeStore {
             space: Arc::new(Mutex::new(space)),
             folder: folder.to_owned(),
         }
+    }
+
+    /// As [`FakeStore::new`] with mounts of the kernel's, which take root: whoever unmounts them, unmounts them.
+    #[must_use]
+    pub fn with_mounts(folder: &Path) -> Self {
+        let store = Self::new(folder);
+        store.pool().real_mounts = true;
+        store
+    }
+
+    /// The names of all datasets and snapshots, sorted: for tests of what is left.
+    #[must_use]
+    pub fn datasets(&self) -> Vec<String> {
+        let pool = self.pool();
+        let mut names: Vec<String> = pool.datasets.keys().cloned().collect();
+        for (name, dataset) in &pool.datasets {
+            names.extend(dataset.snapshots.iter().map(|snapshot| format!("{name}@{}", snapshot.name)));
+        }
+        names.sort();
+        names
     }
 
     /// Sets what [`Store::space`] says.
@@ -202,10 +237,12 @@ impl Store for FakeStore {
 
     fn init(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        for name in [TEMPLATES, SESSIONS] {
-            if self.pool().create_container(name).map_err(failed("make", name))? {
-                lines.push(format!("made dataset {name}"));
-            }
+        if self.pool().create_container(TEMPLATES).map_err(failed("make", TEMPLATES))? {
+            lines.push(format!("made dataset {TEMPLATES}"));
+        }
+        // Whose property is `sync=disabled`.
+        if self.pool().create_with_properties(SESSIONS).map_err(failed("make", SESSIONS))? {
+            lines.push(format!("made dataset {SESSIONS}"));
         }
         Ok(lines)
     }
@@ -224,8 +261,11 @@ impl Store for FakeStore {
         let pool = self.pool();
         let mut heads = Vec::new();
         for (id, snapshot) in Self::versions(&pool, template) {
-            let created = pool.snapshot(&snapshot).map_err(failed("list", &snapshot.dataset))?.created;
-            heads.push(Head { id, complete: true, created });
+            let found = pool.snapshot(&snapshot).map_err(failed("list", &snapshot.dataset))?;
+            // One that leaves with its last clone is no version that can be asked for.
+            if !found.deferred {
+                heads.push(Head { id, complete: true, created: found.created });
+            }
         }
         let below = format!("{}/", container(template));
         for (name, dataset) in &pool.datasets {
@@ -297,7 +337,7 @@ impl Store for FakeStore {
         Ok(Published::Conflict { current: self.current(template)? })
     }
 
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled> {
         let mut settled = Settled::default();
         let current = self.current(template)?;
         let mut pool = self.pool();
@@ -305,7 +345,11 @@ impl Store for FakeStore {
         Self::flatten(&mut pool, template, &mut settled);
         Self::drop_former_heads(&mut pool, template, &former, &mut settled);
         for (version, name) in Self::versions(&pool, template) {
-            if keep.contains(&version) || current.as_ref() == Some(&version) {
+            if !may_go(&version) || current.as_ref() == Some(&version) {
+                continue;
+            }
+            // A head without its snapshot is what a draft looks like: it goes with it, and last.
+            if pool.datasets.contains_key(&head_name(template, &version)) {
                 continue;
             }
             match pool.destroy_deferred(&name) {
@@ -314,7 +358,17 @@ impl Store for FakeStore {
                 Err(error) => settled.deferred.push(format!("{template} {version}: {error}")),
             }
         }
-        Self::drop_former_heads(&mut pool, template, &former, &mut settled);
+        for (version, _) in former {
+            let name = head_name(template, &version);
+            if !may_go(&version) || current.as_ref() == Some(&version) || !pool.datasets.contains_key(&name) {
+                continue;
+            }
+            match pool.retire(&name, version.as_str()) {
+                Ok(true) => settled.dropped.push(version),
+                Ok(false) => {}
+                Err(error) => settled.deferred.push(format!("{template} {version}: {error}")),
+            }
+        }
         Ok(settled)
     }
 
@@ -322,6 +376,20 @@ impl Store for FakeStore {
         let name = session_name(session);
         let origin = self.find(template, version)?;
         self.pool().clone_snapshot(&origin, &name, &mut |_| {}).map_err(failed("clone", &name))
+    }
+
+    fn session_clone_draft(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        session: &SessionId,
+    ) -> Result<()> {
+        let (head, name) = (head_name(template, draft), session_name(session));
+        let mut pool = self.pool();
+        if pool.find(&container(template), draft.as_str()).is_some() {
+            return Err(refused(ErrorKind::Gone, "clone", &head, "it is no draft any more"));
+        }
+        pool.copy(&head, &name).map_err(failed("clone", &name))
     }
 
     fn session_drop(&self, session: &SessionId) -> Result<Outcome> {
@@ -342,21 +410,36 @@ impl Store for FakeStore {
         Ok(pool.datasets.iter().filter_map(tree).collect())
     }
 
-    fn mount(&self, tree: &Tree, at: &Path, _options: MountOptions) -> Result<()> {
+    fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
         let object = at.display().to_string();
         let gone = || refused(ErrorKind::Gone, "mount", &format!("{tree:?}"), "there is no such tree");
         let path = self.path(tree).ok_or_else(gone)?;
-        let name = match tree {
-            Tree::Session(session) => session_name(session),
-            Tree::Draft(template, draft) => head_name(template, draft),
-            Tree::Version(template, version) => format!("{}@{version}", container(template)),
-            Tree::Image(image) => image::dataset(image),
-        };
+        if self.pool().real_mounts {
+            let read_only = match tree {
+                Tree::Version(..) => true,
+                Tree::Image(image) => self.pool().snapshot(&image::snapshot(image)).is_ok(),
+                Tree::Session(_) | Tree::Draft(..) => false,
+            };
+            return bind(&path, at, access(read_only, options)).map_err(failed("mount at", &object));
+        }
         effect::point("mount").map_err(failed("mount at", &object))?;
         std::fs::remove_dir(at)
-            .and_then(|()| std::os::unix::fs::symlink(path, at))
+            .and_then(|()| std::os::unix::fs::symlink(&path, at))
             .map_err(failed("mount at", &object))?;
-        self.pool().mounts.insert(at.to_owned(), name);
+        self.pool().mounts.insert(at.to_owned(), path);
+        Ok(())
+    }
+
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(std::os::fd::BorrowedFd<'_>),
+    ) -> Result<()> {
+        let tree = Tree::Version(template.clone(), version.clone());
+        let gone = || refused(ErrorKind::Gone, "look at", &format!("{tree:?}"), "there is no such tree");
+        let top = crate::sys::file::open_dir(&self.path(&tree).ok_or_else(gone)?)?;
+        look(std::os::fd::AsFd::as_fd(&top));
         Ok(())
     }
 

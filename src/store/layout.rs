@@ -4,6 +4,8 @@
 //! /etc/zchroot/zchroot.toml  templates.d/NAME.toml  profiles/NAME.toml      configuration
 //! /var/lib/zchroot/sessions/ID.toml                                         records
 //! /var/lib/zchroot/templates/NAME/current -> versions/VID.toml              pointers and what is known of each version
+//! /var/lib/zchroot/templates/NAME/pins/VID.toml                             what keeps a version for good
+//! /var/lib/zchroot/templates/NAME/digests/VID.zst                           what each version's tree is made of
 //! /var/lib/zchroot/images/SHA256.toml                                       what is known of each image
 //! /var/lib/zchroot/store/                                                   trees of the `dir` store
 //! /run/zchroot/mount/ID                                                     where a session's tree is mounted
@@ -80,6 +82,36 @@ impl Layout {
     #[must_use]
     pub fn versions(&self, template: &TemplateName) -> PathBuf {
         self.templates().join(template.as_str()).join("versions")
+    }
+
+    /// The folder of a template's pins.
+    #[must_use]
+    pub fn pins(&self, template: &TemplateName) -> PathBuf {
+        self.templates().join(template.as_str()).join("pins")
+    }
+
+    /// What keeps one version for good.
+    #[must_use]
+    pub fn pin(&self, template: &TemplateName, version: &VersionId) -> PathBuf {
+        self.pins(template).join(format!("{version}.toml"))
+    }
+
+    /// The folder of the digests of a template's versions.
+    #[must_use]
+    pub fn digests(&self, template: &TemplateName) -> PathBuf {
+        self.templates().join(template.as_str()).join("digests")
+    }
+
+    /// The digest of one version's tree.
+    #[must_use]
+    pub fn digest(&self, template: &TemplateName, version: &VersionId) -> PathBuf {
+        self.digests(template).join(format!("{version}.zst"))
+    }
+
+    /// Held while digests of a template's versions are made.
+    #[must_use]
+    pub fn digest_lock(&self, template: &TemplateName) -> PathBuf {
+        self.locks().join(format!("digest-{template}"))
     }
 
     /// The trees of the `dir` store.

@@ -21,12 +21,14 @@ mod layout;
 mod name;
 pub mod pointer;
 
-use std::collections::BTreeSet;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+
+use crate::sys::tree::Guide;
 
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
@@ -270,18 +272,35 @@ pub trait Store: Images + fmt::Debug {
         base: Option<&VersionId>,
     ) -> Result<Published>;
 
-    /// Tidies after commits, idempotent: complete versions that are neither current nor in `keep` go as soon
-    /// as no session is cloned from them.
+    /// Tidies after commits, idempotent: complete versions that are not current and of which `may_go` says so
+    /// go as soon as no session is cloned from them. Commits may go on meanwhile, so `may_go` is asked of
+    /// versions that its maker has never seen, and says no.
     ///
     /// # Errors
     /// The store cannot be read. What merely has to wait is in [`Settled::deferred`].
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled>;
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled>;
 
     /// Clones a complete version for a session.
     ///
     /// # Errors
     /// [`ErrorKind::Gone`] if the version is not there, [`ErrorKind::Exists`] if the session's tree is.
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()>;
+
+    /// Clones a draft, which nobody has mounted, for a session that tries it out. Nothing that the session does
+    /// reaches the draft, and the draft is not dropped before the session is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] if there is no such draft, [`ErrorKind::Exists`] if the session's tree is there,
+    /// [`ErrorKind::Unsupported`] if the store cannot do it.
+    fn session_clone_draft(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        session: &SessionId,
+    ) -> Result<()> {
+        let object = format!("draft {template}/{draft} for {session}");
+        Err(Error::new(ErrorKind::Unsupported, "clone", object, "this store cannot try a draft out"))
+    }
 
     /// Destroys a session's clone.
     ///
@@ -300,6 +319,34 @@ pub trait Store: Images + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Gone`] if there is no such tree.
     fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()>;
+
+    /// Shows `look` the top of a complete version, to be read. Nothing of it is in anybody's way: a commit, a settle
+    /// or the end of a session meanwhile is not held up. A version that settle drops meanwhile may lose its files
+    /// while they are read.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] if the version is not there.
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<()>;
+
+    /// Whether a file keeps its inode number from version to version: then one whose number and change time are
+    /// the same in two of them was not touched between them.
+    fn keeps_inodes(&self) -> bool {
+        false
+    }
+
+    /// What a session wrote over its version, as a guide to a walk through either, where the store can tell without
+    /// looking at all. Not for a session whose [`Memory`] it writes to.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn written(&self, _session: &SessionId) -> Result<Option<Guide>> {
+        Ok(None)
+    }
 
     /// Bytes that a tree takes: of a session what it alone takes, of a version or draft what it holds.
     ///

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::{Error, ErrorKind, Layout, Outcome, Result, Store, TemplateName, VersionId};
 use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 
 const FOLDER: &str = "versions/";
 const SUFFIX: &str = ".toml";
@@ -55,7 +55,7 @@ pub fn follow(
         }
         return Ok(current);
     }
-    file::make_dirs(&layout.locks(), 0o700)?;
+    lock::make_folder(&layout.locks())?;
     let path = layout.pointer_lock(template);
     let _lock = Lock::take(&path, patience)?.ok_or_else(|| {
         let why = format!("somebody else kept it for {} s", patience.as_secs());

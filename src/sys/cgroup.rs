@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -56,6 +56,27 @@ impl Cgroup {
                 Err(error) if error.is_not_found() => Ok(None),
                 Err(error) => Err(error.source),
             }
+        })
+    }
+
+    /// The names of all groups that there are, each with the time of its last change.
+    ///
+    /// # Errors
+    /// The hierarchy cannot be read.
+    pub fn all() -> io::Result<Vec<(String, SystemTime)>> {
+        raised(|| {
+            let Some(top) = top() else { return Ok(Vec::new()) };
+            let mut found = Vec::new();
+            for name in file::list(top).map_err(|error| error.source)? {
+                // Gone meanwhile, or one of the files of our own group.
+                let Some(stat) = file::stat(&top.join(&name)).map_err(|error| error.source)? else {
+                    continue;
+                };
+                if stat.is_dir() {
+                    found.push((name, stat.modified()?));
+                }
+            }
+            Ok(found)
         })
     }
 

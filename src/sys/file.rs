@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use super::effect;
 
@@ -84,8 +85,7 @@ pub fn read_limited(file: impl Read, limit: u64) -> io::Result<String> {
 /// Any step failed; `path` is then as it was, or already new.
 pub fn replace(path: &Path, text: &str) -> Result<()> {
     let temp = temp_beside(path);
-    write_temp(&temp, text, true)?;
-    rename(&temp, path)?;
+    or_remove(&temp, write_temp(&temp, text, true).and_then(|()| rename(&temp, path)))?;
     sync_parent(path)
 }
 
@@ -95,16 +95,55 @@ pub fn replace(path: &Path, text: &str) -> Result<()> {
 /// As [`replace`].
 pub fn replace_volatile(path: &Path, text: &str) -> Result<()> {
     let temp = temp_beside(path);
-    write_temp(&temp, text, false)?;
-    // A rename over a file makes ext4 write the new one to the disk at once; an exchange leaves both in memory,
-    // where most of them end.
-    match at("exchange", path, effect::point("rename").and_then(|()| exchange(&temp, path))) {
-        Ok(()) => remove(&temp),
+    or_remove(&temp, write_temp(&temp, text, false).and_then(|()| exchange_or_rename(&temp, path)))
+}
+
+/// A rename over a file makes ext4 write the new one to the disk at once; an exchange leaves both in memory, where
+/// most of them end.
+fn exchange_or_rename(temp: &Path, path: &Path) -> Result<()> {
+    match at("exchange", path, effect::point("rename").and_then(|()| exchange(temp, path))) {
+        Ok(()) => remove(temp),
         Err(error) if matches!(error.errno(), libc::ENOENT | libc::EINVAL | libc::ENOSYS) => {
-            rename(&temp, path)
+            rename(temp, path)
         }
         Err(error) => Err(error),
     }
+}
+
+/// As [`replace`] with what `fill` writes to the new file.
+///
+/// # Errors
+/// Any step failed, that of `fill` among them (which is called "write"); `path` is then as it was, or already new.
+pub fn replace_by<T>(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<T>) -> Result<T> {
+    let temp = temp_beside(path);
+    let filled = effect::point("write").and_then(|()| {
+        // A left-over of our own pid from before a reboot may stand here.
+        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temp);
+        let mut file = options?;
+        let value = fill(&mut file)?;
+        effect::point("fsync").and_then(|()| file.sync_all())?;
+        Ok(value)
+    });
+    let value = match at("write", &temp, filled) {
+        Ok(value) => value,
+        Err(error) => {
+            // What went wrong first is what matters.
+            let _ = remove(&temp);
+            return Err(error);
+        }
+    };
+    rename(&temp, path)?;
+    sync_parent(path)?;
+    Ok(value)
+}
+
+/// Opens a file to read it, `None` if there is none; a last symlink is refused.
+///
+/// # Errors
+/// As open(2), but ENOENT.
+pub fn open_if_there(path: &Path) -> Result<Option<File>> {
+    let flags = libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    absent_is_none(at("open", path, OpenOptions::new().read(true).custom_flags(flags).open(path)))
 }
 
 /// Makes `link` a symlink to `target`, replacing a former one at once and durably.
@@ -113,8 +152,8 @@ pub fn replace_volatile(path: &Path, text: &str) -> Result<()> {
 /// Any step failed; `link` is then as it was, or already new.
 pub fn replace_symlink(link: &Path, target: &Path) -> Result<()> {
     let temp = temp_beside(link);
-    at("make symlink", &temp, effect::point("symlink").and_then(|()| symlink_afresh(target, &temp)))?;
-    rename(&temp, link)?;
+    let made = effect::point("symlink").and_then(|()| symlink_afresh(target, &temp));
+    or_remove(&temp, at("make symlink", &temp, made).and_then(|()| rename(&temp, link)))?;
     sync_parent(link)
 }
 
@@ -165,14 +204,27 @@ pub fn remove_dir(path: &Path) -> Result<()> {
 /// # Errors
 /// As mkdir(2), but EEXIST.
 pub fn make_dir(path: &Path, mode: u32) -> Result<bool> {
-    let made = effect::point("mkdir").and_then(|()| fs::DirBuilder::new().mode(mode).create(path));
-    match made {
-        // The umask takes away what the mode says; what it left is never more.
-        Ok(()) => at("set the mode of", path, fs::set_permissions(path, Permissions::from_mode(mode)))
-            .map(|()| true),
+    match effect::point("mkdir").and_then(|()| mkdir(path, mode)) {
+        Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => at("make directory", path, Err(error)),
     }
+}
+
+fn mkdir(path: &Path, mode: u32) -> io::Result<()> {
+    with_all_modes(|| fs::DirBuilder::new().mode(mode).create(path))
+}
+
+/// Makes something with just the mode that is asked for, in one step: were it given the bits that the umask took away
+/// in a second one, a crash between the two would leave it closed, and whoever finds it there leaves it as it is.
+/// The umask is the process's, which has one thread; tests have many.
+pub(crate) fn with_all_modes<T>(make: impl FnOnce() -> T) -> T {
+    static UMASK: Mutex<()> = Mutex::new(());
+    let _ours = UMASK.lock().unwrap_or_else(PoisonError::into_inner);
+    let umask = rustix::process::umask(rustix::fs::Mode::empty());
+    let made = make();
+    rustix::process::umask(umask);
+    made
 }
 
 /// Makes a directory and those above it, each with `mode`; `false` if it was there.
@@ -254,6 +306,16 @@ fn exchange(one: &Path, other: &Path) -> io::Result<()> {
 fn temp_beside(path: &Path) -> PathBuf {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
     path.with_file_name(format!(".tmp-{name}-{}", std::process::id()))
+}
+
+/// What failed leaves no temp file behind; if even that fails, the first failure is the one that counts, and gc takes
+/// the file.
+fn or_remove(temp: &Path, result: Result<()>) -> Result<()> {
+    result.inspect_err(|_| {
+        if let Err(error) = remove(temp) {
+            tracing::debug!(path = %temp.display(), "a temp file stays: {}", error.source);
+        }
+    })
 }
 
 fn write_temp(temp: &Path, text: &str, durable: bool) -> Result<()> {

@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
 use super::effect;
-use super::file::{Result, at};
+use super::file::{Result, at, with_all_modes};
 use super::mount::{self, MountId};
 
 /// Directories made and symlinks followed on the way to one target; beyond it stands ELOOP.
@@ -205,12 +205,9 @@ impl Root {
         self.require_trust(dir.as_fd())?;
         notice(Making::Directory, path)?;
         effect::point("mkdir")?;
-        rustix::fs::mkdirat(&dir, name, Mode::from(0o755))?;
+        with_all_modes(|| rustix::fs::mkdirat(&dir, name, Mode::from(0o755)))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(&dir, name, flags, Mode::empty())?;
-        // The umask is the caller's, or 077.
-        rustix::fs::fchmod(&made, Mode::from(0o755))?;
-        Ok(made)
+        Ok(rustix::fs::openat(&dir, name, flags, Mode::empty())?)
     }
 
     fn file(&self, path: &Path, notice: &mut Notice<'_>, steps: &mut usize) -> io::Result<OwnedFd> {
@@ -232,9 +229,7 @@ impl Root {
         notice(Making::File, path)?;
         effect::point("create")?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(&dir, name, flags, Mode::from(0o600))?;
-        rustix::fs::fchmod(&made, Mode::from(0o644))?;
-        Ok(made)
+        Ok(with_all_modes(|| rustix::fs::openat(&dir, name, flags, Mode::from(0o644)))?)
     }
 
     fn symlink(&self, path: &Path, link: &Path, notice: &mut Notice<'_>) -> io::Result<bool> {

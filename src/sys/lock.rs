@@ -9,7 +9,24 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::effect;
 use super::file::{self, Result, at};
+
+/// Makes the folder of locks, which is root's alone; the one above it is everybody's to look into.
+///
+/// # Errors
+/// As mkdir(2), but EEXIST.
+pub fn make_folder(path: &Path) -> Result<()> {
+    match file::make_dir(path, 0o700) {
+        Err(error) if error.is_not_found() => {
+            if let Some(above) = path.parent() {
+                file::make_dirs(above, 0o755)?;
+            }
+            file::make_dir(path, 0o700).map(|_| ())
+        }
+        other => other.map(|_| ()),
+    }
+}
 
 /// An exclusive lock, held until dropped or the process ends.
 #[derive(Debug)]
@@ -50,6 +67,7 @@ impl Lock {
 }
 
 fn try_once(path: &Path) -> io::Result<Option<Lock>> {
+    effect::point("lock")?;
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => {}

@@ -10,6 +10,7 @@ pub mod cgroup;
 mod chain;
 mod child;
 mod clone;
+pub mod detached;
 pub mod effect;
 pub mod enter;
 #[cfg(test)]

@@ -152,6 +152,7 @@ impl Detached {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(&self.fd, "", target, "", flags).map_err(|error| misfit(error, &self.fd, target))?;
         // The kernel makes a mount shared when it is attached under a shared one, so private comes after.
+        effect::point("make mount private")?;
         set_attributes(self.fd.as_fd(), self.recursive, MountAttrFlags::empty())?;
         Ok(Attached { fd: self.fd })
     }

@@ -21,6 +21,8 @@ pub struct Source {
     pub device: String,
     /// The directory of that file system which is seen at the mount point.
     pub root: PathBuf,
+    /// On ZFS the dataset. The number of a device without a disk is given to the next mount as soon as it is free.
+    pub dataset: Option<String>,
 }
 
 /// One mount.
@@ -83,13 +85,15 @@ fn read(path: &Path) -> file::Result<Vec<Mount>> {
 /// A line: `id parent major:minor root point options [tags...] - type source super-options` (proc(5)).
 fn parse(line: &str) -> Option<Mount> {
     let (head, tail) = line.split_once(" - ")?;
-    let mut words = head.split(' ');
+    let (mut words, mut tail) = (head.split(' '), tail.split(' '));
+    let (kind, name) = (tail.next()?.to_owned(), tail.next());
+    let dataset = name.filter(|_| kind == "zfs").map(str::to_owned);
     Some(Mount {
         id: words.next()?.parse().ok()?,
         parent: words.next()?.parse().ok()?,
-        source: Source { device: words.next()?.to_owned(), root: unescape(words.next()?) },
+        source: Source { device: words.next()?.to_owned(), root: unescape(words.next()?), dataset },
         point: unescape(words.next()?),
-        kind: tail.split(' ').next()?.to_owned(),
+        kind,
     })
 }
 
@@ -126,9 +130,19 @@ mod tests {
         let line = r"36 35 98:0 /mnt1\040x /mnt\0112\134 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue";
         let mount = parse(line).unwrap();
         assert_eq!((mount.id, mount.parent), (36, 35));
-        assert_eq!(mount.source, Source { device: "98:0".into(), root: "/mnt1 x".into() });
+        let source = Source { device: "98:0".into(), root: "/mnt1 x".into(), dataset: None };
+        assert_eq!(mount.source, source);
         assert_eq!(mount.point, Path::new("/mnt\t2\\"));
         assert_eq!(mount.kind, "ext3");
+    }
+
+    #[test]
+    fn a_dataset_that_got_the_device_number_of_another_is_not_that() {
+        let source = |dataset: &str| {
+            parse(&format!("36 35 0:45 / /mnt rw,noatime - zfs {dataset} rw,xattr")).unwrap().source
+        };
+        assert_eq!(source("p/zchroot/a"), source("p/zchroot/a"));
+        assert_ne!(source("p/zchroot/a"), source("p/zchroot/b"));
     }
 
     #[test]

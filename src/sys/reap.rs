@@ -41,6 +41,8 @@ pub struct Left {
     pub pid: i32,
     /// Its short name.
     pub name: String,
+    /// Whether it is one of those that wait for us, which are never signalled.
+    pub is_caller: bool,
 }
 
 /// A mount namespace in which something is still mounted.
@@ -106,7 +108,7 @@ fn clear_tree(tree: &Tree, grace: Duration) -> io::Result<Reaped> {
         // Whoever is found from now on did not listen, or was born meanwhile.
         (signals, patience) = (&[Signal::KILL], DEATH);
     }
-    let left = left_in(tree)?;
+    let left = left_in(tree, &spared)?;
     Ok(Reaped { ended: ended.len(), left })
 }
 
@@ -176,10 +178,15 @@ fn parent_of(pid: Pid) -> io::Result<Option<Pid>> {
     Ok(after.split_whitespace().nth(1).and_then(|word| word.parse().ok()).and_then(Pid::from_raw))
 }
 
-fn left_in(tree: &Tree) -> io::Result<Vec<Left>> {
+fn left_in(tree: &Tree, spared: &HashSet<Pid>) -> io::Result<Vec<Left>> {
     let own = rustix::process::getpid();
     let users = processes()?.into_iter().filter(|pid| *pid != own && tree.is_used_by(*pid));
-    Ok(users.map(|pid| Left { pid: pid.as_raw_pid(), name: short_name(pid) }).collect())
+    let left = users.map(|pid| Left {
+        pid: pid.as_raw_pid(),
+        name: short_name(pid),
+        is_caller: spared.contains(&pid),
+    });
+    Ok(left.collect())
 }
 
 /// What is mounted at `root`, for [`namespaces_holding`] after the unmount; `None` if nothing is.

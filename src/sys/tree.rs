@@ -11,7 +11,9 @@
 mod attributes;
 mod copy;
 mod data;
+mod read;
 mod remove;
+mod walk;
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -23,7 +25,9 @@ use rustix::io::Errno;
 
 pub use attributes::copy_attributes;
 pub use copy::{Copied, CopyOptions, Reflink, copy_tree};
+pub use read::{Step, digest_file, same_bytes};
 pub use remove::{clear_immutable, remove_tree};
+pub use walk::{Entry, Guide, Time, Type, Walk, by_path, open_beneath};
 
 /// How many directories of one walk are open at a time.
 const OPEN_AT_MOST: usize = 32;

@@ -15,7 +15,7 @@ use super::diagnostic::{Diagnostic, Fault, Finding, Severity};
 use super::document;
 use super::load::{CONFIG, Error, Loader, PROFILES, TEMPLATES, built_in_place, stem};
 use super::profile::{MountKind, Profile, ProfileName, built_in};
-use super::read::ConfigDir;
+use super::read::{ConfigDir, Source};
 
 /// Checks the whole configuration; the findings are sorted by file and place.
 #[must_use]
@@ -48,6 +48,8 @@ struct Parsed<T> {
     value: T,
     path: PathBuf,
     text: String,
+    /// The caller himself could read it.
+    public: bool,
 }
 
 #[derive(Default)]
@@ -61,6 +63,8 @@ impl Report {
         self.findings.sort_by(|one, other| {
             (&one.diagnostic.file, line(one)).cmp(&(&other.diagnostic.file, line(other)))
         });
+        // What may not be shown looks alike.
+        self.findings.dedup();
         self.findings
     }
 
@@ -71,7 +75,13 @@ impl Report {
 
     fn say<T>(&mut self, severity: Severity, file: &Parsed<T>, at: &[&str], message: impl Into<String>) {
         let fault = Fault { span: document::find(&file.text, at), message: message.into() };
-        self.findings.push(Finding { severity, diagnostic: fault.in_file(&file.path, &file.text) });
+        self.found(severity, fault.in_file(&file.path, &file.text), file.public);
+    }
+
+    /// Nothing is quoted of what the caller could not read himself.
+    fn found(&mut self, severity: Severity, diagnostic: Diagnostic, public: bool) {
+        let diagnostic = if public { diagnostic } else { diagnostic.hidden() };
+        self.findings.push(Finding { severity, diagnostic });
     }
 
     fn say_of_file(&mut self, severity: Severity, file: PathBuf, message: &str) {
@@ -111,13 +121,11 @@ impl Report {
                 self.skipped(path, &file_name, "its name is not of the form NAME.toml");
                 continue;
             };
-            let Some(text) = self.fine(dir.read(&file_name), &path).flatten() else { continue };
+            let Some(file) = self.fine(dir.read(&file_name), &path).flatten() else { continue };
+            let Source { text, public } = file;
             match parse(name, &text) {
-                Ok(value) => parsed.push(Parsed { value, path, text }),
-                Err(fault) => {
-                    let diagnostic = fault.in_file(&path, &text);
-                    self.findings.push(Finding { severity: Severity::Error, diagnostic });
-                }
+                Ok(value) => parsed.push(Parsed { value, path, text, public }),
+                Err(fault) => self.found(Severity::Error, fault.in_file(&path, &text), public),
             }
         }
         parsed
@@ -139,7 +147,12 @@ impl Report {
             let Some(text) = built_in(name) else { continue };
             // A file of that name that is broken has its own finding already.
             if let Ok(value) = Profile::parse(name, text) {
-                self.sources(&Parsed { value, path: built_in_place(name), text: text.to_owned() });
+                self.sources(&Parsed {
+                    value,
+                    path: built_in_place(name),
+                    text: text.to_owned(),
+                    public: true,
+                });
             }
         }
     }
@@ -177,15 +190,31 @@ impl Report {
             self.say(Severity::Warning, file, &[], message);
         }
         self.unknown(file, &[], &file.value.access, accounts);
-        self.unknown(file, &["source"], &file.value.source, accounts);
+        self.unknown(file, &["source"], &file.value.source.access, accounts);
+        let source = &file.value.source;
+        let lists =
+            [("rollback-users", &source.rollback_users), ("rollback-groups", &source.rollback_groups)];
+        self.unknown_in(file, &["source"], lists, accounts);
     }
 
     fn unknown(&mut self, file: &Parsed<Template>, table: &[&str], access: &Access, accounts: &dyn Accounts) {
+        self.unknown_in(file, table, [("users", &access.users), ("groups", &access.groups)], accounts);
+        let as_root = [("root-users", &access.root_users), ("root-groups", &access.root_groups)];
+        self.unknown_in(file, table, as_root, accounts);
+    }
+
+    /// The names in a list of users and one of groups that the host does not know.
+    fn unknown_in(
+        &mut self,
+        file: &Parsed<Template>,
+        table: &[&str],
+        [users, groups]: [(&str, &Vec<AccountName>); 2],
+        accounts: &dyn Accounts,
+    ) {
         let uid = |user: &AccountName| accounts.uid(user);
         let gid = |group: &AccountName| accounts.gid(group);
-        let mut look = |key: &str,
+        let mut look = |(key, names): (&str, &Vec<AccountName>),
                         what: &str,
-                        names: &[AccountName],
                         id: &dyn Fn(&AccountName) -> Option<u32>| {
             for (at, name) in names.iter().enumerate().filter(|(_, name)| id(name).is_none()) {
                 let at = at.to_string();
@@ -194,10 +223,8 @@ impl Report {
                 self.say(Severity::Warning, file, &path, format!("{shown}: this host has no {what} {name}"));
             }
         };
-        look("users", "user", &access.users, &uid);
-        look("groups", "group", &access.groups, &gid);
-        look("root-users", "user", &access.root_users, &uid);
-        look("root-groups", "group", &access.root_groups, &gid);
+        look(users, "user", &uid);
+        look(groups, "group", &gid);
     }
 
     /// A name is found before an alias, and of two equal aliases neither is found.

@@ -27,6 +27,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How old a thing must be that nothing refers to before gc takes it.
     pub grace: Period,
+    /// When digests of versions are made.
+    pub digests: Digests,
     /// Unpacked archives.
     pub images: ImagesConfig,
 }
@@ -42,9 +44,27 @@ pub struct ImagesConfig {
     pub warm: Warm,
 }
 
+/// When a digest of a version's tree is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Digests {
+    /// After the commit, in the background; what is missing, by the next commit or gc.
+    #[default]
+    Commit,
+    /// By gc.
+    Gc,
+    /// Only by `zchroot verify`.
+    Never,
+}
+
 impl Default for Config {
     fn default() -> Self {
-        Self { store: StoreConfig::Dir, grace: GRACE, images: ImagesConfig::default() }
+        Self {
+            store: StoreConfig::Dir,
+            grace: GRACE,
+            digests: Digests::default(),
+            images: ImagesConfig::default(),
+        }
     }
 }
 
@@ -133,6 +153,7 @@ struct File {
     _version: IgnoredAny,
     store: Option<Spanned<Kind>>,
     grace: Option<Word<Period>>,
+    digests: Option<Digests>,
     zfs: Option<ZfsTable>,
     #[serde(default)]
     images: ImagesTable,
@@ -170,6 +191,7 @@ impl Config {
         Ok(Self {
             store: store(file.store, file.zfs)?,
             grace: file.grace.map_or(GRACE, |word| word.0),
+            digests: file.digests.unwrap_or_default(),
             images: ImagesConfig {
                 access: access(images.users, images.groups, images.root_users, images.root_groups),
                 warm: images.warm.map(|word| word.0).unwrap_or_default(),
@@ -214,11 +236,12 @@ mod tests {
     #[test]
     fn every_key_of_the_configuration_is_read() {
         let config = Config::parse(
-            "version = 1\nstore = \"zfs\"\ngrace = \"2h\"\n[zfs]\npool = \"tank\"\nreserve = \"1G\"",
+            "version = 1\nstore = \"zfs\"\ngrace = \"2h\"\ndigests = \"gc\"\n[zfs]\npool = \"tank\"\nreserve = \"1G\"",
         )
         .unwrap();
         let store = StoreConfig::Zfs { pool: "tank".parse().unwrap(), reserve: Size::new(1 << 30) };
-        assert_eq!(config, Config { store, grace: Period::from_secs(7200), ..Config::default() });
+        let grace = Period::from_secs(7200);
+        assert_eq!(config, Config { store, grace, digests: Digests::Gc, ..Config::default() });
         assert_eq!(config.store.kind(), Kind::Zfs);
     }
 
@@ -279,7 +302,7 @@ mod tests {
         f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
             name = "x"
             ^^^^
-        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `zfs`, `images`
+        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `images`
             [log]
              ^^^
         "##);

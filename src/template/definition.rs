@@ -10,7 +10,7 @@ use toml::Spanned;
 use crate::store::TemplateName;
 
 use super::account::AccountName;
-use super::amount::Size;
+use super::amount::{Period, Size};
 use super::diagnostic::{Diagnostic, Fault};
 use super::document::{self, Absolute, Line, Word, plain};
 use super::profile::ProfileName;
@@ -32,8 +32,8 @@ pub struct Template {
     /// Who may use sessions of it.
     #[serde(flatten)]
     pub access: Access,
-    /// Who may change it: begin, commit and abort source sessions.
-    pub source: Access,
+    /// Who may change it.
+    pub source: SourceAccess,
     /// The shell started when no command is given, if not the user's own.
     pub shell: Option<PathBuf>,
     /// The caller's environment (filtered) goes in and does not start anew.
@@ -48,8 +48,10 @@ pub struct Template {
     pub uts: bool,
     /// Where the `dir` store keeps what a session writes.
     pub overlay: Overlay,
-    /// How many versions are kept, besides those that are in use.
+    /// How many versions before the current one are kept, besides those that sessions are based on.
     pub keep: NonZeroU32,
+    /// How long versions are kept at least.
+    pub keep_for: Option<Period>,
     /// Setuid bits work in sessions.
     pub setuid: bool,
 }
@@ -66,6 +68,19 @@ pub struct Access {
     pub root_users: Vec<AccountName>,
     /// Groups whose members may work as themselves and as root.
     pub root_groups: Vec<AccountName>,
+}
+
+/// Who may change a template.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SourceAccess {
+    /// Who may begin, commit and abort source sessions.
+    #[serde(flatten)]
+    pub access: Access,
+    /// Users who, without being maintainers, may roll back, pin and unpin.
+    pub rollback_users: Vec<AccountName>,
+    /// Groups whose members may.
+    pub rollback_groups: Vec<AccountName>,
 }
 
 impl Access {
@@ -137,6 +152,7 @@ struct File {
     overlay_size: Option<Spanned<Word<Size>>>,
     #[serde(default = "keep")]
     keep: NonZeroU32,
+    keep_for: Option<Word<Period>>,
     #[serde(default = "yes")]
     setuid: bool,
     #[serde(default)]
@@ -150,6 +166,8 @@ struct SourceTable {
     groups: Vec<Word<AccountName>>,
     root_users: Vec<Word<AccountName>>,
     root_groups: Vec<Word<AccountName>>,
+    rollback_users: Vec<Word<AccountName>>,
+    rollback_groups: Vec<Word<AccountName>>,
 }
 
 #[derive(Deserialize, Default, PartialEq, Eq)]
@@ -186,7 +204,11 @@ impl Template {
             aliases: plain(file.aliases),
             profile: file.profile.map(|word| word.0).unwrap_or_default(),
             access: access(file.users, file.groups, file.root_users, file.root_groups),
-            source: access(source.users, source.groups, source.root_users, source.root_groups),
+            source: SourceAccess {
+                access: access(source.users, source.groups, source.root_users, source.root_groups),
+                rollback_users: plain(source.rollback_users),
+                rollback_groups: plain(source.rollback_groups),
+            },
             shell: file.shell.map(|word| word.0.0),
             preserve_environment: file.preserve_environment,
             net: file.net,
@@ -195,6 +217,7 @@ impl Template {
             uts: file.uts,
             overlay: overlay(&file.overlay, file.overlay_size)?,
             keep: file.keep,
+            keep_for: file.keep_for.map(|word| word.0),
             setuid: file.setuid,
         })
     }

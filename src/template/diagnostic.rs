@@ -98,6 +98,15 @@ pub struct Diagnostic {
     pub message: String,
 }
 
+impl Diagnostic {
+    /// What somebody may know of it who could not read the file himself.
+    #[must_use]
+    pub fn hidden(self) -> Self {
+        let message = "is not as it should be, and only root may see where".to_owned();
+        Self { place: None, message, ..self }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         show(self, "", f)

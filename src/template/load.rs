@@ -9,7 +9,7 @@ use super::config::Config;
 use super::definition::Template;
 use super::diagnostic::{Diagnostic, Finding, Severity};
 use super::profile::{Profile, ProfileName, built_in};
-use super::read::ConfigDir;
+use super::read::{ConfigDir, Source};
 
 pub(super) const CONFIG: &str = "zchroot.toml";
 pub(super) const TEMPLATES: &str = "templates.d";
@@ -120,6 +120,15 @@ pub fn template(layout: &Layout, name_or_alias: &str) -> Result<Template, Error>
     Loader::new(layout).template(name_or_alias)
 }
 
+/// Whether the caller himself could read the definition of a template.
+///
+/// # Errors
+/// The directory is not to be trusted.
+pub fn may_caller_read(layout: &Layout, name: &TemplateName) -> Result<bool, Error> {
+    let dir = Loader::new(layout).dir(TEMPLATES)?;
+    Ok(dir.is_some_and(|dir| dir.may_caller_read(&format!("{name}.toml"))))
+}
+
 /// A profile: its file, else the one built in.
 ///
 /// # Errors
@@ -165,7 +174,7 @@ impl<'a> Loader<'a> {
     pub(super) fn config(&self) -> Result<Config, Error> {
         let Some(top) = self.top()? else { return Ok(Config::default()) };
         match top.read(CONFIG)? {
-            Some(text) => Ok(Config::from_text(&text, &top.path_of(CONFIG))?),
+            Some(file) => shown(&file, Config::from_text(&file.text, &top.path_of(CONFIG))),
             None => Ok(Config::default()),
         }
     }
@@ -207,9 +216,9 @@ impl<'a> Loader<'a> {
     pub(super) fn profile(&self, name: &ProfileName) -> Result<Profile, Error> {
         let file_name = format!("{name}.toml");
         if let Some(dir) = self.dir(PROFILES)?
-            && let Some(text) = dir.read(&file_name)?
+            && let Some(file) = dir.read(&file_name)?
         {
-            return Ok(Profile::from_text(name, &text, &dir.path_of(&file_name))?);
+            return shown(&file, Profile::from_text(name, &file.text, &dir.path_of(&file_name)));
         }
         let text = built_in(name).ok_or_else(|| Error::NoProfile { name: name.clone() })?;
         Ok(Profile::from_text(name, text, &built_in_place(name))?)
@@ -223,8 +232,13 @@ pub(super) fn built_in_place(name: &ProfileName) -> PathBuf {
 
 fn read_template(dir: &ConfigDir, name: &TemplateName) -> Result<Option<Template>, Error> {
     let file_name = format!("{name}.toml");
-    let Some(text) = dir.read(&file_name)? else { return Ok(None) };
-    Ok(Some(Template::from_text(name.clone(), &text, &dir.path_of(&file_name))?))
+    let Some(file) = dir.read(&file_name)? else { return Ok(None) };
+    shown(&file, Template::from_text(name.clone(), &file.text, &dir.path_of(&file_name))).map(Some)
+}
+
+/// Shows the caller nothing of a file that he could not read himself.
+fn shown<T>(file: &Source, result: Result<T, Diagnostic>) -> Result<T, Error> {
+    result.map_err(|fault| if file.public { fault } else { fault.hidden() }.into())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::account::{AccountName, Accounts};
-use super::definition::Access;
+use super::definition::{Access, SourceAccess};
 
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +90,14 @@ pub fn decide(access: &Access, who: &Who, target: u32, accounts: &dyn Accounts) 
     }
 }
 
+/// Whether `who` may make an older version current again, pin and unpin: root, who may change the template as
+/// root, and who is listed for just this. To be let into sessions does not count.
+#[must_use]
+pub fn may_roll_back(source: &SourceAccess, who: &Who, accounts: &dyn Accounts) -> bool {
+    matches!(decide(&source.access, who, 0, accounts), Verdict::Allowed(_))
+        || (who.uid != u32::MAX && is_listed(&source.rollback_users, &source.rollback_groups, who, accounts))
+}
+
 /// Who may use a session that `who` begins where `access` let him in: he alone, as what he could be there.
 /// Root needs no list.
 #[must_use]
@@ -132,6 +140,25 @@ mod tests {
             root_users: names(root_users),
             root_groups: names(root_groups),
         }
+    }
+
+    #[test]
+    fn to_roll_back_is_for_root_for_who_changes_the_template_and_for_who_is_listed_for_it() {
+        let alice = who("alice", ALICE, 1001, &[130]);
+        let may = |access: Access, users: &[&str], groups: &[&str], who: &Who| {
+            let (rollback_users, rollback_groups) = (names(users), names(groups));
+            may_roll_back(&SourceAccess { access, rollback_users, rollback_groups }, who, &FewAccounts)
+        };
+        let (nobody, as_root) = (access(&[], &[], &[], &[]), access(&[], &[], &["alice"], &[]));
+        let as_self = access(&["alice"], &["sbuild"], &[], &[]);
+        assert!(
+            may(nobody.clone(), &["alice"], &[], &alice) && may(nobody.clone(), &[], &["sbuild"], &alice)
+        );
+        assert!(may(as_root.clone(), &[], &[], &alice) && !may(nobody.clone(), &[], &[], &alice));
+        assert!(!may(nobody.clone(), &["bob"], &["sudo", "ghosts"], &alice));
+        assert!(!may(as_self, &[], &[], &alice), "to work in the source as oneself changes nothing of it");
+        assert!(may(nobody, &[], &[], &who("root", ROOT, 0, &[])));
+        assert!(!may(as_root, &["alice"], &[], &who("alice", u32::MAX, 1001, &[])));
     }
 
     #[test]

@@ -33,15 +33,27 @@ pub(super) struct ConfigDir {
     fd: OwnedFd,
     path: PathBuf,
     owner: u32,
+    /// The caller himself could walk to it.
+    public: bool,
+}
+
+/// A file of the configuration.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) text: String,
+    /// The caller himself could read it: else nothing of it is shown to him.
+    pub(super) public: bool,
 }
 
 impl ConfigDir {
     /// The directory `/etc/zchroot`, whose files belong to `owner`; `None` if there is none.
     pub(super) fn open(layout: &Layout, owner: u32) -> Result<Option<Self>, Error> {
+        // With the caller's own rights.
+        let public = open(layout.config_dir(), walk_flags(), Mode::empty()).is_ok();
         reading(|| {
             let root = layout.root();
             let opened = open(root, directory_flags(), Mode::empty()).map_err(io::Error::from);
-            let mut dir = Self { fd: at("open", root, opened)?, path: root.to_owned(), owner };
+            let mut dir = Self { fd: at("open", root, opened)?, path: root.to_owned(), owner, public };
             dir.judge(&dir.path, &dir.fd)?;
             for part in layout.config_dir().strip_prefix(root).unwrap_or(Path::new("etc/zchroot")) {
                 match dir.descend(Path::new(part))? {
@@ -55,7 +67,8 @@ impl ConfigDir {
 
     /// A directory in this one; `None` if there is none.
     pub(super) fn sub(&self, name: &str) -> Result<Option<Self>, Error> {
-        reading(|| self.descend(Path::new(name)))
+        let public = self.public && self.caller_opens(name, walk_flags());
+        Ok(reading(|| self.descend(Path::new(name)))?.map(|dir| Self { public, ..dir }))
     }
 
     /// The path of a file in here, for messages.
@@ -64,7 +77,8 @@ impl ConfigDir {
     }
 
     /// The text of a file in here; `None` if there is none.
-    pub(super) fn read(&self, name: &str) -> Result<Option<String>, Error> {
+    pub(super) fn read(&self, name: &str) -> Result<Option<Source>, Error> {
+        let public = self.may_caller_read(name);
         reading(|| {
             let path = self.path_of(name);
             // Without O_NONBLOCK a fifo would keep us waiting for its writer.
@@ -74,8 +88,17 @@ impl ConfigDir {
                 return Err(untrusted(&path, "it is no regular file".to_owned()));
             }
             let text = file::read_limited(fs::File::from(fd), LIMIT);
-            Ok(Some(at("read", &path, text)?))
+            Ok(Some(Source { text: at("read", &path, text)?, public }))
         })
+    }
+
+    /// Whether the caller himself could read a file in here.
+    pub(super) fn may_caller_read(&self, name: &str) -> bool {
+        self.public && self.caller_opens(name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+    }
+
+    fn caller_opens(&self, name: &str, flags: OFlags) -> bool {
+        openat(&self.fd, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).is_ok()
     }
 
     /// The names in here, sorted; those that are not UTF-8 in their closest form.
@@ -94,7 +117,7 @@ impl ConfigDir {
         let path = self.path.join(name);
         let Some(fd) = self.open_in(name, directory_flags(), &path)? else { return Ok(None) };
         self.judge(&path, &fd)?;
-        Ok(Some(Self { fd, path, owner: self.owner }))
+        Ok(Some(Self { fd, path, owner: self.owner, public: self.public }))
     }
 
     fn open_in(&self, name: &Path, flags: OFlags, path: &Path) -> Result<Option<OwnedFd>, Error> {
@@ -120,6 +143,11 @@ impl ConfigDir {
 
 fn directory_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC
+}
+
+/// Enough to be on the way to what is in it.
+fn walk_flags() -> OFlags {
+    OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 
 fn untrusted(path: &Path, why: String) -> Error {

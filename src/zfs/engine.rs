@@ -3,7 +3,8 @@
 //!
 //! Nothing here runs another program; libzetta's `ZfsOpen3` and its kin are banned. Each call that changes
 //! the pool is an effect and one transaction group: what has returned is on disk. Such calls do not wait for
-//! each other, and no signal is let in meanwhile: one could stop a channel program between two steps.
+//! each other, and no signal is let in meanwhile: one could stop a channel program between two steps, or while
+//! it reads.
 
 use std::io;
 use std::path::PathBuf;
@@ -105,7 +106,11 @@ impl Engine {
     }
 
     /// Runs a program that reads. It sees the pool at one instant: no change is made while it runs.
+    ///
+    /// Signals are kept out here too. A longer program looks for them itself, and a stop signal (a Ctrl-Z) would
+    /// stop it in the kernel, where it holds what every change of the pool waits for.
     pub(super) fn read(&self, object: &str, program: &str, args: &[(&str, &str)]) -> Result<String> {
+        let _quiet = Quiet::new().map_err(|error| Error::io("read", object, error))?;
         self.run(false, program, args).map_err(|error| self.failed("read", object, error))
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Where a version lives: published, it is the snapshot `VID@VID`; once a successor was promoted, the
 //! successor's head has it, `NEXT@VID`. So a snapshot named VID under any head of the template *is* the
-//! version VID. One whose destruction is deferred (`leaving`) only lives for its sessions: it is no version
+//! version VID, if something is known of such a version; an administrator's own snapshot is none. One whose destruction is deferred (`leaving`) only lives for its sessions: it is no version
 //! that can be asked for any more, but its head, if it still stands, is no draft either.
 
 use std::collections::BTreeSet;
@@ -40,6 +40,8 @@ pub(super) struct Listing {
     pub(super) current: Option<VersionId>,
     pub(super) heads: Vec<HeadLine>,
     pub(super) snapshots: Vec<SnapLine>,
+    /// Snapshots of somebody else's: they are no versions, and not ours to touch.
+    pub(super) foreign: Vec<SnapLine>,
 }
 
 impl Listing {
@@ -68,12 +70,31 @@ impl Listing {
                 let (created, leaving) = (time(created)?, flag(leaving)?);
                 let (head, name) = name.split_once('@')?;
                 if let Ok(head) = head.parse() {
-                    self.snapshots.push(SnapLine { head, name: name.to_owned(), created, leaving });
+                    let snap = SnapLine { head, name: name.to_owned(), created, leaving };
+                    let is_name = snap.name.parse::<VersionId>().is_ok();
+                    if is_name { &mut self.snapshots } else { &mut self.foreign }.push(snap);
                 }
             }
             _ => return None,
         }
         Some(())
+    }
+
+    /// Tells versions from what somebody else took a snapshot for, whatever he called it: of each version something
+    /// is known, from before its commit on.
+    pub(super) fn set_aside(&mut self, is_known: impl Fn(&str) -> bool) {
+        let current = self.current.clone();
+        let is_ours = |snap: &SnapLine| {
+            current.as_ref().is_some_and(|current| snap.name == current.as_str()) || is_known(&snap.name)
+        };
+        let (ours, foreign): (Vec<_>, Vec<_>) = self.snapshots.drain(..).partition(is_ours);
+        self.snapshots = ours;
+        self.foreign.extend(foreign);
+    }
+
+    /// A snapshot of somebody else's that a head has.
+    pub(super) fn foreign_of(&self, head: &VersionId) -> Option<&SnapLine> {
+        self.foreign.iter().find(|snap| snap.head == *head)
     }
 
     pub(super) fn head(&self, id: &VersionId) -> Option<&HeadLine> {
@@ -119,12 +140,25 @@ impl Listing {
         self.snapshots.iter().filter_map(|snap| snap.name.parse().ok()).collect()
     }
 
-    /// The snapshots that settling destroys, `HEAD@VID`: of versions neither current nor kept.
-    pub(super) fn superseded(&self, keep: &BTreeSet<VersionId>) -> Vec<String> {
-        let stays = |id: &VersionId| self.current.as_ref() == Some(id) || keep.contains(id);
+    /// The snapshots that settling destroys, `HEAD@VID`: of versions that are not current and may go, and whose own
+    /// heads are gone.
+    pub(super) fn superseded(&self, may_go: &dyn Fn(&VersionId) -> bool) -> Vec<String> {
+        let stays =
+            |id: &VersionId| self.current.as_ref() == Some(id) || self.head(id).is_some() || !may_go(id);
         let goes = |snap: &&SnapLine| !snap.leaving && snap.name.parse().is_ok_and(|id| !stays(&id));
         let snapshots = self.snapshots.iter().filter(goes);
         snapshots.map(|snap| format!("{}@{}", snap.head, snap.name)).collect()
+    }
+
+    /// The former heads that have no snapshot but their own, and whose version may go.
+    pub(super) fn retirable(&self, may_go: &dyn Fn(&VersionId) -> bool) -> Vec<VersionId> {
+        let alone = |id: &VersionId| {
+            let mut own = self.own(id);
+            let first = own.next().is_some_and(|snap| snap.name == id.as_str());
+            first && own.next().is_none() && self.foreign_of(id).is_none()
+        };
+        let goes = |id: &&VersionId| self.current.as_ref() != Some(*id) && may_go(id) && alone(id);
+        self.heads.iter().map(|head| &head.id).filter(goes).cloned().collect()
     }
 }
 

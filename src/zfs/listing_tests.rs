@@ -41,11 +41,30 @@ fn the_current_head_is_asked_first() {
 #[test]
 fn only_versions_neither_current_nor_kept_are_superseded() {
     let listing = Listing::decode(TEMPLATE).unwrap();
-    assert_eq!(listing.superseded(&BTreeSet::new()), ["v3@v2".to_owned()]);
-    assert_eq!(listing.superseded(&BTreeSet::from([id("v2")])), [] as [String; 0]);
+    assert_eq!(listing.superseded(&|_| true), ["v3@v2".to_owned()]);
+    assert_eq!(listing.superseded(&|version| *version != id("v2")), [] as [String; 0]);
     assert_eq!(listing.versions(), BTreeSet::from(["v1", "v2", "v3"].map(id)));
     assert_eq!(listing.own(&id("v1")).count(), 0);
     assert_eq!(listing.own(&id("v3")).count(), 3);
+}
+
+#[test]
+fn a_head_that_others_hang_on_goes_last_and_with_its_own_snapshot() {
+    // v5 was rolled back to v2: v3 and v4 stayed under v4.
+    let with = |rest: &str| {
+        let text = format!(
+            "container\ncurrent\tv5\nhead\tv5\t50\t-\nsnapshot\tv5@v2\t21\toff\nsnapshot\tv5@v5\t51\toff\n\
+             head\tv4\t40\tp/zchroot/templates/sid/v5@v2\nsnapshot\tv4@v4\t41\toff{rest}"
+        );
+        Listing::decode(&text).unwrap()
+    };
+    let listing = with("\nsnapshot\tv4@v3\t31\toff");
+    assert_eq!(listing.superseded(&|_| true), ["v5@v2", "v4@v3"]);
+    assert_eq!(listing.retirable(&|_| true), [] as [VersionId; 0]);
+    assert_eq!(with("").superseded(&|_| true), ["v5@v2"]);
+    assert_eq!(with("").retirable(&|_| true), [id("v4")]);
+    assert_eq!(with("").retirable(&|version| *version != id("v4")), [] as [VersionId; 0]);
+    assert_eq!(with("\nsnapshot\tv4@an:admin\t42\toff").retirable(&|_| true), [] as [VersionId; 0]);
 }
 
 #[test]
@@ -60,8 +79,23 @@ fn datasets_that_are_none_of_ours_are_left_out() {
         "container\nhead\ta:b\t1\t-\nsnapshot\ta:b@x\t1\toff\nhead\tv1\t1\t-\nsnapshot\tv1@t:1\t1\toff";
     let listing = Listing::decode(text).unwrap();
     assert_eq!(listing.to_heads(), [Head { id: id("v1"), complete: false, created: at(1) }]);
-    assert_eq!(listing.superseded(&BTreeSet::new()), [] as [String; 0]);
-    assert_eq!(listing.own(&id("v1")).count(), 1, "but it keeps its head from being empty");
+    assert_eq!(listing.superseded(&|_| true), [] as [String; 0]);
+    assert_eq!(listing.foreign_of(&id("v1")).unwrap().name, "t:1", "but it keeps its head");
+}
+
+#[test]
+fn a_snapshot_that_nothing_is_known_of_is_no_version_whatever_it_is_called() {
+    let text = "container\ncurrent\tv2\nhead\tv1\t1\t-\nhead\tv2\t2\t-\nsnapshot\tv2@v1\t1\toff
+snapshot\tv2@v2\t2\toff\nsnapshot\tv1@daily\t3\toff\nsnapshot\tv2@weekly\t4\toff";
+    let mut listing = Listing::decode(text).unwrap();
+    listing.set_aside(|name| name == "v1");
+    let head = |name, created| Head { id: id(name), complete: true, created: at(created) };
+    assert_eq!(listing.to_heads(), [head("v1", 1), head("v2", 2)], "the current one is one in any case");
+    assert_eq!(listing.superseded(&|_| true), [] as [String; 0], "v1 has its head yet");
+    assert_eq!(listing.place(&id("daily")), None);
+    assert_eq!(listing.own(&id("v1")).count(), 0);
+    assert_eq!(listing.foreign_of(&id("v1")).unwrap().name, "daily");
+    assert_eq!(listing.foreign_of(&id("v9")), None);
 }
 
 #[test]

@@ -25,12 +25,14 @@ mod engine;
 mod ffi;
 mod image;
 mod listing;
+mod look;
 mod names;
 mod settle;
 mod setup;
+mod trial;
 
-use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
@@ -39,6 +41,7 @@ use crate::store::{
     Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
     SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId,
 };
+use crate::sys::file;
 use engine::Engine;
 use listing::{Listing, Malformed, Room, Verdict};
 use names::Names;
@@ -47,6 +50,7 @@ const PUBLISH: &str = include_str!("programs/publish.lua");
 const HEADS: &str = include_str!("programs/heads.lua");
 const CURRENT: &str = include_str!("programs/current.lua");
 const CHILDREN: &str = include_str!("programs/children.lua");
+const RETIRE: &str = include_str!("programs/retire.lua");
 const ROOM: &str = include_str!("programs/room.lua");
 
 /// How often a version is looked up anew when a commit moves it away under the caller's hands.
@@ -84,7 +88,13 @@ impl ZfsStore {
     fn listing(&self, template: &TemplateName) -> Result<Listing> {
         let container = self.names.container(template);
         let text = self.engine.read(&container, HEADS, &[("t", &container)])?;
-        decoded(&container, Listing::decode(&text))
+        let mut listing = decoded(&container, Listing::decode(&text))?;
+        // Where nothing is known of any version its state is lost, and no name tells more than another.
+        let known = file::list(&self.layout.versions(template))?;
+        if !known.is_empty() {
+            listing.set_aside(|name| known.binary_search(&format!("{name}.toml")).is_ok());
+        }
+        Ok(listing)
     }
 
     fn room(&self, dataset: &str) -> Result<Option<Room>> {
@@ -131,6 +141,7 @@ impl ZfsStore {
                 return Err(Error::new(ErrorKind::Gone, op, first, "there is no such version"));
             };
             snapshot = format!("{}@{version}", self.names.head(template, &place.head));
+            tracing::debug!(%template, %version, %snapshot, "the version moved to another head, trying again");
             // The first lookup is for a version that an earlier commit moved: nothing to wait for.
             sleep(Duration::from_millis(u64::from(round) * 5));
         }
@@ -266,8 +277,17 @@ impl Store for ZfsStore {
 
     fn draft_drop(&self, template: &TemplateName, draft: &VersionId) -> Result<Outcome> {
         let head = self.names.head(template, draft);
-        if self.listing(template)?.is_taken(draft) {
+        let listing = self.listing(template)?;
+        if listing.is_taken(draft) {
             return Err(Error::new(ErrorKind::Exists, "destroy", head, "it is a complete version"));
+        }
+        if let Some(session) = self.forget_trials(template, draft)? {
+            let why = format!("session {session} tries it out");
+            return Err(Error::new(ErrorKind::Busy, "destroy", head, why));
+        }
+        if let Some(snap) = self.listing(template)?.foreign_of(draft) {
+            let why = format!("it has the snapshot {}, which zchroot did not take", snap.name);
+            return Err(Error::new(ErrorKind::Busy, "destroy", head, why));
         }
         // Were it published this very moment, its own snapshot would keep it: EBUSY.
         self.destroy(&head, DRAFT_PATIENCE)
@@ -280,6 +300,7 @@ impl Store for ZfsStore {
         base: Option<&VersionId>,
     ) -> Result<Published> {
         let (container, head) = (self.names.container(template), self.names.head(template, draft));
+        self.forget_trials(template, draft)?;
         let base = base.map_or("", VersionId::as_str);
         let args = [("t", container.as_str()), ("w", &head), ("v", draft.as_str()), ("base", base)];
         // COMMIT: after this call the draft is the current version, or nothing changed.
@@ -301,13 +322,22 @@ impl Store for ZfsStore {
         }
     }
 
-    fn settle(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
-        self.tidy(template, keep)
+    fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> Result<Settled> {
+        self.tidy(template, may_go)
     }
 
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {
         let tree = self.names.session(session);
         self.at_version("clone", template, version, |snapshot| self.engine.clone_from(snapshot, &tree))
+    }
+
+    fn session_clone_draft(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        session: &SessionId,
+    ) -> Result<()> {
+        self.clone_draft(template, draft, session)
     }
 
     fn session_drop(&self, session: &SessionId) -> Result<Outcome> {
@@ -324,6 +354,19 @@ impl Store for ZfsStore {
 
     fn mount(&self, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
         self.mount_tree(tree, at, options)
+    }
+
+    fn look_at(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        look: &mut dyn FnMut(BorrowedFd<'_>),
+    ) -> Result<()> {
+        self.show_clone(template, version, look)
+    }
+
+    fn keeps_inodes(&self) -> bool {
+        true
     }
 
     fn used(&self, tree: &Tree) -> Result<u64> {

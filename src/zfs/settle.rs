@@ -2,43 +2,75 @@
 //!
 //! 1. Promote the current head while it is a clone of another head. All snapshots up to its origin move to
 //!    it; sessions, which hang off the snapshots, notice nothing.
-//! 2. Destroy, deferred, the snapshots of versions neither current nor kept: each goes at once, or by itself
-//!    in the transaction in which its last session goes.
-//! 3. Destroy the former heads that have no snapshot left.
+//! 2. Destroy the former heads that have no snapshot left. A snapshot that an administrator took himself is neither a
+//!    version nor touched, and keeps its head.
+//! 3. Destroy, deferred, the snapshots of versions that are not current and may go: each goes at once, or by itself
+//!    in the transaction in which its last session goes. But not that of a version whose own head still stands:
+//!    a head without its snapshot is what a draft looks like.
+//! 4. Retire the heads that have nothing left but their own snapshot, and whose version may go: both in one
+//!    transaction.
 //!
-//! So there is one head per template, with the snapshots that are kept or in use; after a rollback a second
-//! one, which goes when its snapshots have.
+//! So there is one head per template, with the snapshots that are kept or in use. After a rollback there is a second
+//! one: it has the versions that were committed after the one that was gone back to, and goes when they have.
 
-use std::collections::BTreeSet;
-
-use super::ZfsStore;
-use super::listing::Listing;
+use super::listing::{Listing, Verdict};
+use super::{RETIRE, ZfsStore, decoded};
 use crate::store::{Error, ErrorKind, Result, Settled, TemplateName, VersionId};
 
 /// A chain of heads grows by one for each commit that was not settled; each promote takes one off.
 const LONGEST_CHAIN: usize = 1000;
 
 impl ZfsStore {
-    pub(super) fn tidy(&self, template: &TemplateName, keep: &BTreeSet<VersionId>) -> Result<Settled> {
+    pub(super) fn tidy(
+        &self,
+        template: &TemplateName,
+        may_go: &dyn Fn(&VersionId) -> bool,
+    ) -> Result<Settled> {
         let mut settled = Settled::default();
         let before = self.listing(template)?;
         let Some(current) = before.current.clone() else { return Ok(settled) };
         let flat = self.flatten(template, &current, before.clone(), &mut settled)?;
-        let superseded = flat.superseded(keep);
+        let dropped = self.drop_former_heads(template, &before, &flat, &mut settled)?;
+        let bare = if dropped { self.listing(template)? } else { flat };
+        let superseded = bare.superseded(may_go);
         let sparse = if superseded.is_empty() {
-            flat
+            bare
         } else {
             self.drop_snapshots(template, &superseded, &mut settled)?;
             self.listing(template)?
         };
-        let dropped_heads = self.drop_former_heads(template, &before, &sparse, &mut settled)?;
-        let after = if dropped_heads { self.listing(template)? } else { sparse };
+        let retired = self.retire(template, &sparse.retirable(may_go), &mut settled)?;
+        let after = if retired { self.listing(template)? } else { sparse };
         settled.dropped = before.versions().into_iter().filter(|version| !after.is_taken(version)).collect();
+        let container = self.names.container(template);
         for snap in after.snapshots.iter().filter(|snap| snap.leaving) {
-            let why = "something is cloned from it; it goes with the last such";
-            settled.deferred.push(format!("{template} {}: {why}", snap.name));
+            // What a former head hangs on goes with that head: nothing has to be tried again.
+            let name = format!("{container}/{}@{}", snap.head, snap.name);
+            if after.heads.iter().all(|head| head.origin.as_ref() != Some(&name)) {
+                let why = "something is cloned from it; it goes with the last such";
+                settled.deferred.push(format!("{template} {}: {why}", snap.name));
+            }
         }
         Ok(settled)
+    }
+
+    /// Step 4; says whether any went.
+    fn retire(&self, template: &TemplateName, heads: &[VersionId], settled: &mut Settled) -> Result<bool> {
+        for id in heads {
+            let head = self.names.head(template, id);
+            let text = self.engine.commit(&head, RETIRE, &[("h", &head), ("v", id.as_str())])?;
+            match decoded(&head, Verdict::decode(&text))? {
+                Verdict::Refused(_, libc::EBUSY | libc::EEXIST) => {
+                    settled.deferred.push(format!("{template} {id}: something is cloned from it"));
+                }
+                Verdict::Refused(step, errno) => {
+                    let object = format!("{head} ({step})");
+                    waits(Error::io("destroy", object, std::io::Error::from_raw_os_error(errno)), settled)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(!heads.is_empty())
     }
 
     /// Step 1; says what stands then.
@@ -92,6 +124,11 @@ impl ZfsStore {
         let mut any = false;
         for head in now.heads.iter().filter(|head| before.is_taken(&head.id)) {
             if now.current.as_ref() == Some(&head.id) || now.own(&head.id).next().is_some() {
+                continue;
+            }
+            if let Some(snap) = now.foreign_of(&head.id) {
+                let why = format!("its dataset has the snapshot {}, which zchroot did not take", snap.name);
+                settled.deferred.push(format!("{template} {}: {why}", head.id));
                 continue;
             }
             let name = self.names.head(template, &head.id);

@@ -35,17 +35,52 @@ fn dir_an_orphan_is_kept_while_it_is_young_and_goes_when_it_is_old() {
     assert_eq!(host.left_over(), before, "a dry run removes nothing");
     let gone = host.zchroot(["gc"]).ok();
     assert!(gone.text().contains("removed session tree lost: no record refers to it"), "{gone}");
-    cgroups_of_orphans(&host);
+    assert!(gone.text().contains("removed cgroup lost: no record refers to it"), "{gone}");
     host.assert_nothing_left();
     host.zchroot(["gc"]).ok().prints("");
 }
 
-/// An empty group is no orphan that gc knows; it costs nothing and the next session of its name takes it over.
-fn cgroups_of_orphans(host: &Installation) {
-    host.zchroot(["begin", "demo", "-n", "lost"]).ok();
-    host.zchroot(["end", "lost"]).ok();
-    host.zchroot(["begin", "demo", "-n", "lost-source"]).ok();
-    host.zchroot(["end", "lost-source"]).ok();
+#[test]
+fn dir_a_cgroup_without_a_record_goes_when_nobody_is_in_it() {
+    let host = Installation::with_demo();
+    host.configure("version = 1\ngrace = \"0s\"\n");
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let mut inside =
+        host.order(["exec", "work", "-d", "/", "--", "sh", "-c", "echo in; read -r line; true"]).start();
+    assert_eq!(inside.line(), "in");
+    let path = host.at("/var/lib/zchroot/sessions/work.toml");
+    std::fs::remove_file(&path).unwrap();
+    let kept = host.zchroot(["gc"]).ok().text();
+    assert!(
+        kept.contains("kept cgroup work: no record refers to it, but there are processes in it"),
+        "{kept}"
+    );
+    inside.finish().ok();
+    let gone = host.zchroot(["gc"]).ok().text();
+    assert!(gone.contains("removed cgroup work: no record refers to it"), "{gone}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_empty_mount_points_and_stale_mounts_without_a_record_go() {
+    let host = Installation::with_demo();
+    host.configure("version = 1\ngrace = \"0s\"\n");
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let (empty, stale) = (host.at("/run/zchroot/mount/empty"), host.at("/run/zchroot/mount/stale"));
+    for path in [&empty, &stale] {
+        std::fs::create_dir(path).unwrap();
+    }
+    nix::mount::mount(Some("x"), &stale, Some("tmpfs"), nix::mount::MsFlags::empty(), None::<&str>).unwrap();
+    let temp = host.at("/run/zchroot/mount/.tmp-stale");
+    std::fs::create_dir(&temp).unwrap();
+    let gone = host.zchroot(["gc"]).ok().text();
+    for line in ["removed mount empty:", "removed mount stale:", "removed temp file "] {
+        assert!(gone.contains(line), "{line}: {gone}");
+    }
+    assert!(!empty.exists() && !stale.exists() && !temp.exists());
+    host.zchroot(["exec", "work", "-d", "/", "--", "true"]).ok();
+    host.zchroot(["end", "work"]).ok();
+    host.assert_nothing_left();
 }
 
 #[test]
@@ -114,7 +149,9 @@ fn dir_a_session_that_was_recorded_as_unmounted_is_not_entered_but_mounted_by_re
     host.zchroot(["source", "exec", "work", "--", "true"])
         .exits(125)
         .says("it is unmounted\nhint: zchroot recover");
-    host.zchroot(["source", "commit", "work"]).exits(1).says("not ready to be committed");
+    host.zchroot(["source", "commit", "work"])
+        .exits(3)
+        .says("zchroot: source session work is not ready to be committed\nhint: zchroot recover\n");
     host.zchroot(["recover"]).ok().prints("work: ready again");
     host.zchroot(["source", "exec", "work", "--", "ls", "/srv/mine"]).ok();
     host.zchroot(["source", "abort", "work"]).ok();

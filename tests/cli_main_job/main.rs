@@ -11,9 +11,14 @@
 mod harness;
 
 mod create;
+mod diff;
 mod gc;
+mod history;
 mod output;
+mod rebase;
 mod recover;
+mod rollback;
 mod run;
 mod sessions;
 mod update;
+mod verify;

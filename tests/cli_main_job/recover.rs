@@ -65,6 +65,52 @@ fn dir_a_source_session_whose_mounts_were_lost_stands_again_with_its_work() {
     host.assert_nothing_left();
 }
 
+fn points(host: &Installation, session: &str) -> Vec<std::path::PathBuf> {
+    let mut points = left::mounts(&host.at(&format!("/run/zchroot/mount/{session}")));
+    points.sort();
+    points
+}
+
+#[test]
+fn dir_a_session_that_has_lost_a_mount_of_its_profile_does_not_stand() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    host.zchroot(["source", "begin", "demo", "-n", "source"]).ok();
+    for session in ["work", "source"] {
+        let whole = points(&host, session);
+        assert!(whole.len() >= 4, "the tree, proc, sys and dev: {whole:?}");
+        let at = host.at(&format!("/run/zchroot/mount/{session}"));
+        // What is mounted in one that goes, goes before it.
+        for lost in whole.iter().filter(|point| **point != at) {
+            for point in whole.iter().rev().filter(|point| point.starts_with(lost)) {
+                nix::mount::umount(point).unwrap();
+            }
+            let done = host.zchroot(["recover"]).ok();
+            assert!(done.text().contains(&format!("{session}: ready again")), "{}: {done}", lost.display());
+            assert_eq!(points(&host, session), whole, "{}", lost.display());
+            let done = host.zchroot(["recover"]).ok();
+            assert!(done.text().contains(&format!("{session}: stands")), "{done}");
+        }
+    }
+    host.zchroot(["source", "commit", "source"]).ok();
+    host.zchroot(["end", "work"]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_session_that_is_mended_keeps_who_is_in_it() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let script = "echo in; read -r line; echo out";
+    let mut inside = host.order(["exec", "work", "-d", "/", "--", "sh", "-c", script]).start();
+    assert_eq!(inside.line(), "in");
+    nix::mount::umount(&host.at("/run/zchroot/mount/work/sys")).unwrap();
+    host.zchroot(["recover"]).ok().prints("work: ready again");
+    inside.finish().prints("out");
+    host.zchroot(["end", "work"]).ok();
+    host.assert_nothing_left();
+}
+
 #[test]
 fn dir_a_session_whose_mounts_were_lost_can_be_ended() {
     let host = Installation::with_demo();

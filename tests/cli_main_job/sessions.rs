@@ -1,6 +1,6 @@
 //! Named sessions: begin, exec, end.
 
-use crate::harness::Installation;
+use crate::harness::{Installation, Order, program::binary};
 
 #[test]
 fn dir_a_named_session_is_entered_any_number_of_times_until_it_is_ended() {
@@ -98,5 +98,71 @@ fn dir_an_alias_names_the_template() {
     host.zchroot(["update", "stable", "-q", "--", "true"]).ok();
     assert_eq!(host.versions("demo").len(), 2);
     host.zchroot(["end", &name]).ok();
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_end_and_commit_called_from_inside_the_tree_do_not_hold_it_themselves() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let end = host.order(["end", "work"]).current_dir(host.at("/run/zchroot/mount/work"));
+    let done = end.run().ok();
+    assert_eq!(done.stderr, "", "{done}");
+    host.zchroot(["source", "begin", "demo", "-n", "source"]).ok();
+    let inside = host.at("/run/zchroot/mount/source/srv");
+    let done = host.order(["source", "commit", "source"]).current_dir(inside).run().ok();
+    assert_eq!(done.stderr.lines().count(), 1, "{done}");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_shell_that_stands_in_the_tree_is_named_and_the_session_stays_recorded_until_it_has_left() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let script = "cd \"$0\" && \"$@\"; echo $?; cd / && \"$@\"; echo $?";
+    let shell = Order::new("/bin/sh").words(["-c", script]).word(host.at("/run/zchroot/mount/work"));
+    let shell = shell.word(binary()).word("--root").word(host.path()).words(["end", "work"]);
+    let mut running = shell.start();
+    let pid = running.pid();
+    assert_eq!(running.line(), "3");
+    let done = running.finish().ok().prints("0");
+    let named =
+        format!("process {pid} (sh), from which zchroot was called, is in the tree of work: leave it first");
+    done.says(&format!("zchroot: {named}\nhint: cd /"));
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_session_that_could_not_be_ended_is_recorded_as_ending_and_its_tree_is_there() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let script = "cd \"$0\" && \"$@\"; cat etc/generation";
+    let shell = Order::new("/bin/sh").words(["-c", script]).word(host.at("/run/zchroot/mount/work"));
+    let shell = shell.word(binary()).word("--root").word(host.path()).words(["end", "work"]);
+    shell.run().ok().prints("1");
+    let json = host.zchroot(["info", "work", "--json"]).json();
+    assert_eq!(json["session"]["record"]["state"], "ending", "{json}");
+    host.zchroot(["exec", "work", "-d", "/", "--", "true"]).exits(125).says("it is ending");
+    host.zchroot(["recover"]).ok().prints("work: ended");
+    host.assert_nothing_left();
+}
+
+/// The cgroups of an installation's sessions.
+fn cgroups(host: &Installation) -> Vec<String> {
+    host.left_over().into_iter().filter(|line| line.starts_with("cgroup ")).collect()
+}
+
+#[test]
+fn dir_who_enters_a_session_does_not_make_its_cgroup_anew() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let [group] = &cgroups(&host)[..] else { panic!("a session has a cgroup from its begin on") };
+    std::fs::remove_dir(group.trim_start_matches("cgroup ")).unwrap();
+    host.zchroot(["exec", "work", "-d", "/", "--", "true"]).ok();
+    assert_eq!(cgroups(&host), [] as [String; 0], "as after an end that was faster");
+    let mut inside = host.order(["exec", "work", "-d", "/", "--", "sh", "-c", "echo in; sleep 1000"]).start();
+    assert_eq!(inside.line(), "in");
+    host.zchroot(["end", "work"]).ok();
+    inside.finish().exits(143);
     host.assert_nothing_left();
 }

@@ -109,7 +109,7 @@ fn dir_the_second_of_two_maintainers_gets_a_conflict_and_keeps_the_session() {
     let first = host.zchroot(["source", "commit", "one"]).ok().text();
     let conflict =
         host.zchroot(["source", "commit", "two"]).exits(3).says("conflict").says(&base).says(&first);
-    conflict.says("hint: zchroot source abort two");
+    conflict.says("hint: zchroot source rebase two").says("hint: zchroot source abort two");
     host.run_in_demo("cat /srv/who").ok().prints("one");
     // The work is not lost: it can be entered, looked at, and still not be committed.
     host.zchroot(["source", "exec", "two", "--", "cat", "/srv/who"]).ok().prints("two");
@@ -172,5 +172,80 @@ fn dir_versions_beyond_those_to_be_kept_go_unless_a_session_is_based_on_them() {
     assert_eq!(trees(), 3);
     host.zchroot(["begin", "demo", "--at", &first]).exits(4).says(&format!("has no version {first}"));
     assert_eq!(host.versions("demo").len(), 5, "the history stays");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_an_update_that_is_not_due_does_nothing_and_says_so() {
+    let host = Installation::with_demo();
+    let first = host.current("demo");
+    let update =
+        |age: &str| host.zchroot(["update", "demo", "--if-older", age, "--", "sh", "-c", "echo run"]);
+    for age in ["7d", "1h"] {
+        update(age).ok().prints("").says(&format!("version {first} (generation 1)")).says("nothing is done");
+    }
+    assert_eq!(host.versions("demo").len(), 1);
+    update("0s").ok().prints("run").says("generation 2) is current");
+    update("soon").exits(2).says("is not a period");
+    let path = format!("/var/lib/zchroot/templates/demo/versions/{}.toml", host.current("demo"));
+    let about = host.read(&path);
+    let made = about.lines().find(|line| line.starts_with("created")).unwrap();
+    host.write(&path, &about.replace(made, "created = \"2020-01-01T00:00:00Z\""));
+    update("7d").ok().prints("run").says("generation 3) is current");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_who_begins_to_change_a_template_is_told_who_else_does() {
+    let host = Installation::with_demo();
+    let alone = host.zchroot(["source", "begin", "demo", "-n", "one"]).ok();
+    assert!(!alone.stderr.contains("open on demo"), "{alone}");
+    host.zchroot(["source", "begin", "demo", "-n", "two"])
+        .ok()
+        .says("root has source session one open on demo since 20")
+        .says("whoever commits second gets a conflict");
+    host.zchroot(["update", "demo", "--", "false"])
+        .exits(1)
+        .says("session one open")
+        .says("session two open");
+    let quiet = host.zchroot(["-q", "source", "begin", "demo", "-n", "three"]).ok();
+    assert_eq!(quiet.stderr, "");
+    ["one", "two", "three"].iter().for_each(|name| drop(host.zchroot(["source", "abort", name]).ok()));
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_test_sees_what_would_be_committed_and_changes_nothing_of_it() {
+    let host = Installation::with_demo();
+    let update = |test: &str, script: &str| {
+        host.zchroot(["-q", "update", "demo", "--test", test, "--", "sh", "-c", script])
+    };
+    let test = "cat /etc/generation; id -u; pwd; echo spoiled > /etc/generation; touch /srv/of-the-test";
+    update(test, "echo 2 > /etc/generation").ok().prints("2\n0\n/");
+    host.run_in_demo("cat /etc/generation; ls /srv").ok().prints("2");
+    assert_eq!(host.versions("demo").len(), 2);
+    let before = host.current("demo");
+    update("exit 7", "echo 3 > /etc/generation").exits(7);
+    update("kill -9 $$", "echo 3 > /etc/generation").exits(137);
+    // A test is not asked about what failed before.
+    update("echo tested", "exit 5").exits(5).prints("");
+    assert_eq!(host.current("demo"), before);
+    host.assert_nothing_left();
+    host.zchroot(["gc"]).ok();
+    host.run_in_demo("cat /etc/generation").ok().prints("2");
+}
+
+#[test]
+fn dir_a_session_whose_test_failed_can_be_kept_repaired_and_committed() {
+    let host = Installation::with_demo();
+    host.zchroot(["update", "demo", "--keep", "--test", "test -e /srv/whole", "--", "touch", "/srv/half"])
+        .exits(1)
+        .says("the test failed with status 1")
+        .says("is kept");
+    let sessions = host.sessions();
+    let [kept] = &sessions[..] else { panic!("{sessions:?}") };
+    host.zchroot(["source", "exec", kept, "--", "sh", "-c", "ls /srv; touch /srv/whole"]).ok().prints("half");
+    host.zchroot(["-q", "source", "commit", kept]).ok();
+    host.run_in_demo("ls /srv").ok().prints("half\nwhole");
     host.assert_nothing_left();
 }

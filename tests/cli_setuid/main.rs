@@ -77,6 +77,35 @@ fn dir_setuid_who_is_not_let_in_gets_nothing() {
 }
 
 #[test]
+fn dir_setuid_who_may_look_at_versions() {
+    let world = World::new();
+    let template = world.template.clone();
+    world.user(CAROL, &["diff", &template, "1", "1"]).ok().prints("");
+    let no_status = "no /var/lib/dpkg/status";
+    for caller in [ALICE, CAROL, DAVE] {
+        world.user(caller, &["diff", &template, "1", "1", "--packages"]).exits(1).says(no_status);
+    }
+    for (caller, name) in [(ALICE, "alice"), (BOB, "bob"), (DAVE, "dave")] {
+        let refused = format!("{name} may not use template {template} as root");
+        world.user(caller, &["diff", &template, "1", "1"]).exits(1).says(&refused);
+        world.user(caller, &["diff", &template, "1", "1", "--stat"]).exits(1).says(&refused);
+    }
+    world.user(BOB, &["diff", &template, "1", "1", "--packages"]).exits(1).says("bob may not use");
+    world.user(CAROL, &["verify", &template]).ok();
+    for caller in [ALICE, BOB, DAVE] {
+        world.user(caller, &["verify", &template]).exits(1).says("may not use template");
+    }
+    world.user(ALICE, &["begin", &template, "-n", "mine"]).ok();
+    world.user(ALICE, &["exec", "mine", "-d", "/", "--", "sh", "-c", "echo x > /tmp/mine"]).ok();
+    let shown = world.user(ALICE, &["diff", "mine"]).ok().text();
+    assert!(shown.lines().any(|line| line == "+ /tmp/mine"), "{shown}");
+    world.user(BOB, &["diff", "mine"]).exits(1).says("session mine is not yours");
+    world.user(ALICE, &["source", "rebase", "mine"]).exits(1).says("not a source session");
+    world.user(ALICE, &["end", "mine"]).ok();
+    world.assert_nothing_left();
+}
+
+#[test]
 fn dir_setuid_a_session_is_its_owners() {
     let world = World::new();
     let session = format!("{}-mine", world.template);
@@ -127,6 +156,25 @@ fn dir_setuid_a_maintainer_changes_the_template_and_nobody_else_her_session() {
 }
 
 #[test]
+fn dir_setuid_a_rollback_is_for_maintainers_and_for_who_is_listed_for_it() {
+    let world = World::new();
+    let template = world.template.as_str();
+    world.user(CAROL, &["-q", "update", template, "--", "sh", "-c", "echo two > /srv/who"]).ok();
+    for caller in [ALICE, BOB] {
+        world.user(caller, &["rollback", template]).exits(1).says("may not roll back template");
+    }
+    let read = ["run", template, "-d", "/", "--", "sh", "-c", "cat /srv/who 2>/dev/null || echo one"];
+    world.user(ALICE, &read).ok().prints("two");
+    // Who may roll back need not be let into the source.
+    world.user(DAVE, &["-q", "rollback", template]).ok();
+    world.user(ALICE, &read).ok().prints("one");
+    world.user(DAVE, &["source", "begin", template]).exits(1);
+    world.user(CAROL, &["-q", "rollback", template]).ok();
+    world.user(ALICE, &read).ok().prints("two");
+    world.assert_nothing_left();
+}
+
+#[test]
 fn dir_setuid_what_is_roots_is_refused_to_others() {
     let world = World::new();
     for caller in [ALICE, BOB, CAROL] {
@@ -144,6 +192,94 @@ fn dir_setuid_what_is_roots_is_refused_to_others() {
     }
     let list = world.user(BOB, &["list"]).ok();
     assert!(list.text().contains(&world.template), "{list}");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn dir_setuid_of_a_definition_that_root_alone_may_read_nobody_sees_the_lists() {
+    let world = World::new();
+    let text = "version = 1\nprofile = \"shared\"\ndescription = \"words\"\naliases = [\"t-alias\"]
+users = [\"alice\"]\nroot-users = [\"carol\"]\n";
+    let template = world.template.as_str();
+    world.write_secret(&format!("templates.d/{template}.toml"), text);
+    let full = world.root(&["info", template]).ok().text();
+    assert!(full.contains("Users               alice"), "{full}");
+    let seen = world.user(ALICE, &["info", template]).ok().text();
+    let fields: Vec<&str> = seen.lines().filter_map(|line| line.get(..20)).map(str::trim_end).collect();
+    assert_eq!(fields, ["Template", "Description", "Current version", "Aliases"], "{seen}");
+    let json = world.user(CAROL, &["info", template, "--json"]).ok().json();
+    let keys: Vec<&String> = json["template"]["definition"].as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["aliases", "description", "name"], "{json}");
+    for words in [&["info", template][..], &["info", template, "--json"], &["info", "t-alias"]] {
+        let done = world.user(BOB, words).exits(1);
+        assert_eq!(done.text(), "", "{done}");
+        done.says("bob may neither use template");
+    }
+    for (caller, shown) in [(ALICE, true), (BOB, false)] {
+        let list = world.user(caller, &["list"]).ok().text();
+        assert!(list.contains(template), "{list}");
+        assert_eq!(list.contains("words") && list.contains("t-alias"), shown, "{list}");
+        assert!(!list.contains("words") || shown, "{list}");
+    }
+    world.assert_nothing_left();
+}
+
+#[test]
+fn dir_setuid_a_line_of_a_file_that_root_alone_may_read_is_quoted_to_nobody_else() {
+    let world = World::new();
+    let broken = "version = 1\nusers = [\"hidden-account\"]\nhidden-key = 1\n";
+    world.write_secret("templates.d/broken.toml", broken);
+    world.write_secret("templates.d/warned.toml", "version = 1\nusers = [\"hidden-account\"]\n");
+    world.write_secret("profiles/odd.toml", "version = 1\nhidden-key = 1\n");
+    world.write_secret("templates.d/uses-odd.toml", "version = 1\nprofile = \"odd\"\nusers = [\"alice\"]\n");
+    let all = world.root(&["check"]).exits(1).text();
+    assert!(all.contains("hidden-account") && all.contains("hidden-key"), "{all}");
+    for words in [
+        &["check"][..],
+        &["check", "--json"],
+        &["list"],
+        &["info", "broken"],
+        &["run", "broken"],
+        &["begin", "nowhere"],
+        &["begin", "uses-odd"],
+    ] {
+        let done = world.user(ALICE, words);
+        assert!(!done.to_string().contains("hidden"), "{done}");
+    }
+    let seen = world.user(BOB, &["check"]).exits(1).text();
+    let why = "templates.d/broken.toml: error: is not as it should be, and only root may see where";
+    assert!(seen.contains(why) && seen.contains("templates.d/warned.toml: warning: "), "{seen}");
+    // So is the configuration of the host.
+    world.write_secret("zchroot.toml", "version = 1\nhidden-key = 1\n");
+    for words in [&["list"][..], &["check"]] {
+        let done = world.user(BOB, words).exits(1);
+        assert!(!done.to_string().contains("hidden"), "{done}");
+    }
+    world.root(&["list"]).exits(1).says("hidden-key");
+}
+
+#[test]
+fn dir_setuid_of_anothers_session_its_owner_is_not_told() {
+    let world = World::new();
+    let session = format!("{}-mine", world.template);
+    let session = session.as_str();
+    world.user(ALICE, &["begin", &world.template, "-n", session]).ok();
+    let own = world.user(ALICE, &["info", session, "--json"]).ok().json();
+    assert_eq!(own["session"]["record"]["owner"]["name"], "alice", "{own}");
+    assert!(world.root(&["info", session]).ok().text().contains("alice"));
+    for words in [
+        &["info", session][..],
+        &["info", session, "--json"],
+        &["list", "--sessions"],
+        &["list", "--sessions", "--json"],
+    ] {
+        let seen = world.user(BOB, words).ok();
+        assert!(seen.text().contains(session) && seen.text().contains("named"), "{seen}");
+        for hidden in ["alice", "64001", "owner\"", "setup", "root-allowed", "/run/zchroot/mount"] {
+            assert!(!seen.text().contains(hidden), "{hidden}: {seen}");
+        }
+    }
+    world.user(ALICE, &["end", session]).ok();
     world.assert_nothing_left();
 }
 

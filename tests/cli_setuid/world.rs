@@ -19,7 +19,7 @@ pub(crate) const ALICE: u32 = 64001;
 pub(crate) const BOB: u32 = 64002;
 /// In `root-users`, also of the source.
 pub(crate) const CAROL: u32 = 64003;
-/// In no list, but a member of `HELPERS`, which is in `groups`.
+/// In no list, but a member of `HELPERS`, which is in `groups`, and in `rollback-groups` of the source.
 pub(crate) const DAVE: u32 = 64004;
 pub(crate) const HELPERS: u32 = 64100;
 
@@ -57,6 +57,7 @@ groups = [\"helpers\"]
 root-users = [\"carol\"]
 [source]
 root-users = [\"carol\"]
+rollback-groups = [\"helpers\"]
 ";
 
 /// Lays our folders over the host's. Copies of mounts of other tests, or of whoever uses the program on this host,
@@ -149,6 +150,13 @@ impl World {
     /// A call by an ordinary user.
     pub(crate) fn user(&self, uid: u32, words: &[&str]) -> Done {
         self.order(uid, words).run()
+    }
+
+    /// Writes a file of the configuration that only root may read.
+    pub(crate) fn write_secret(&self, path: &str, text: &str) {
+        let path = self.dir.join("etc/zchroot").join(path);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
 
     /// A place in `/var/lib`.

@@ -65,8 +65,10 @@ pub(crate) fn session(text: &str) -> SessionId {
     text.parse().unwrap()
 }
 
-pub(crate) fn set(names: &[&str]) -> BTreeSet<VersionId> {
-    names.iter().map(|name| version(name)).collect()
+/// Every version may go but these.
+pub(crate) fn all_but(names: &[&str]) -> impl Fn(&VersionId) -> bool + use<> {
+    let kept: BTreeSet<VersionId> = names.iter().map(|name| version(name)).collect();
+    move |version| !kept.contains(version)
 }
 
 impl<'a> Bench<'a> {
@@ -148,6 +150,13 @@ impl<'a> Bench<'a> {
         assert_eq!(published, Published::Committed);
     }
 
+    /// Commits a version whose tree is that of an older one.
+    pub(crate) fn roll_back(&self, name: &str, to: &str, base: &str) {
+        self.store.draft_clone(&self.sid, &version(name), &version(to), &mut Silent).unwrap();
+        self.describe(name);
+        assert_eq!(self.publish(name, Some(base)).unwrap(), Published::Committed);
+    }
+
     pub(crate) fn clone_session(&self, name: &str, of: &str) -> Result<Tree, Error> {
         let id = session(name);
         self.store.session_clone(&self.sid, &version(of), &id)?;
@@ -155,7 +164,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) fn settle(&self, keep: &[&str]) {
-        self.store.settle(&self.sid, &set(keep)).unwrap();
+        self.store.settle(&self.sid, &all_but(keep)).unwrap();
     }
 
     pub(crate) fn current(&self) -> Option<String> {

@@ -154,6 +154,11 @@ impl Installation {
         panic!("left over:\n  {}", found.join("\n  "));
     }
 
+    /// Takes what runs and is mounted below it away by force, the state of a store on ZFS too; files stay.
+    pub fn clear(&self) -> bool {
+        left::clear(self.path(), self.inode())
+    }
+
     /// The inode of the root directory, which its cgroups are named by.
     fn inode(&self) -> u64 {
         std::fs::metadata(self.path()).unwrap().ino()
@@ -163,7 +168,7 @@ impl Installation {
 impl Drop for Installation {
     fn drop(&mut self) {
         // Never through a mount that stayed: a session may have the host's folders in it.
-        if left::clear(self.path(), self.inode()) {
+        if self.clear() {
             let _ = std::fs::remove_dir_all(self.path());
         } else {
             let _ =

@@ -81,6 +81,11 @@ impl Order {
         self
     }
 
+    /// As a command of the standard library, for those who look after the process themselves.
+    pub fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Starts it and lets it run; it is killed when the result is dropped.
     pub fn start(mut self) -> Running {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

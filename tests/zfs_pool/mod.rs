@@ -135,8 +135,10 @@ pub(crate) fn session(text: &str) -> SessionId {
 pub(crate) const NONE: MountOptions =
     MountOptions { nosuid: false, nodev: false, volatile: false, memory: None };
 
-pub(crate) fn keep(versions: &[&str]) -> BTreeSet<VersionId> {
-    versions.iter().map(|text| version(text)).collect()
+/// Every version may go but these.
+pub(crate) fn keep(versions: &[&str]) -> impl Fn(&VersionId) -> bool + use<> {
+    let kept: BTreeSet<VersionId> = versions.iter().map(|name| version(name)).collect();
+    move |version| !kept.contains(version)
 }
 
 pub(crate) fn first(store: &ZfsStore, name: &str) {

@@ -5,6 +5,7 @@
 
 mod bench;
 mod completions;
+mod crash;
 mod debian;
 mod demo;
 mod dist;

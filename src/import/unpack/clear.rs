@@ -6,6 +6,9 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 
 use super::tree::{BENEATH, Tree};
 
+/// What a directory holds: a name, and what it is.
+type Entry = (Vec<u8>, FileType);
+
 impl Tree {
     /// Removes what is in a directory, but for what `keep` names and what leads there. If there is no such
     /// directory, nothing is to be done.
@@ -58,7 +61,7 @@ impl Tree {
     }
 
     /// The paths below a directory and what they are; `None` if it is none.
-    fn entries(&self, path: &[u8]) -> io::Result<Option<Vec<(Vec<u8>, FileType)>>> {
+    fn entries(&self, path: &[u8]) -> io::Result<Option<Vec<Entry>>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = match self.beneath(path, flags, BENEATH) {
             Err(error) if is_absent(&error) => return Ok(None),

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode as FileMode, OFlags};
 use rustix::io::Errno;
 
-use super::{Error, Mode, Setup, inside};
+use super::{Error, Mode, Setup, inside, mounts};
 use crate::sys::effect;
 use crate::sys::file::{self, at};
-use crate::sys::inroot::{Owner, give};
+use crate::sys::inroot::{Owner, Root, give};
 use crate::sys::mount::{Access, Detached};
 use crate::template::HostFile;
 
@@ -56,6 +56,23 @@ pub(super) fn copy_path(root: &Path) -> PathBuf {
     let mut name = OsString::from(".tmp-");
     name.push(root.file_name().unwrap_or_default());
     root.with_file_name(name)
+}
+
+/// Whether a file of a profile is shown in a source session, or would be left out as [`Setup::show`] does.
+pub(super) fn stands_in(tree: &Root, file: &HostFile) -> bool {
+    match tree.resolve_if_there(&file.target) {
+        Ok(Some(point)) => {
+            let is_dir = rustix::fs::fstat(&point)
+                .is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory);
+            is_dir || mounts::is_mount(point.as_fd()) || is_absent(&file.source)
+        }
+        Ok(None) => is_absent(&file.source),
+        Err(_) => true,
+    }
+}
+
+fn is_absent(source: &Path) -> bool {
+    matches!(rustix::fs::stat(source), Err(Errno::NOENT | Errno::NOTDIR))
 }
 
 impl Setup<'_> {

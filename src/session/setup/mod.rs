@@ -22,6 +22,8 @@ mod nss;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use crate::sys::file;
 use crate::sys::inroot::{Making, Owner, Root};
 use crate::sys::mount::{self, How};
@@ -132,6 +134,28 @@ pub fn apply(root: &Path, profile: &Profile, mode: Mode, identity: &SetupInfo<'_
     }
     tracing::debug!(session = identity.session, profile = profile.name, "tree is set up");
     Ok(())
+}
+
+/// Whether everything that `profile` mounts in the tree at `root` is mounted there.
+///
+/// # Errors
+/// `root` is no directory.
+pub fn stands(root: &Path, profile: &Profile, mode: Mode) -> Result<bool, Error> {
+    let tree = Root::open(root)?;
+    Ok(profile.mounts.iter().all(|mount| mounts::stands_in(&tree, mount, mode))
+        && (mode == Mode::Session || profile.files.iter().all(|file| files::stands_in(&tree, file))))
+}
+
+/// What a set-up made in a source session's tree, whose top is `root`, and [`undo_source`] takes away: paths as
+/// they are seen from inside.
+///
+/// # Errors
+/// The note cannot be read.
+pub fn made_in(root: std::os::fd::BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+    // A path handle has no extended attributes.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let top = rustix::fs::openat(root, c".", flags, rustix::fs::Mode::empty())?;
+    note::paths(std::os::fd::AsFd::as_fd(&top))
 }
 
 /// Takes a source session's set-up away, really, so that the tree is as the maintainer left it: every mount

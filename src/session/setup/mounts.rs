@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::{Error, Mode, Setup, inside};
 use crate::sys::effect;
+use crate::sys::inroot::Root;
 use crate::sys::mount::{Access, Attached, Detached, is_root_of_mount, mount_id};
 use crate::template::{Mount, MountKind};
 
@@ -142,6 +143,24 @@ impl Setup<'_> {
             self.root.make_symlink(&parent.join("ptmx"), &Path::new(name).join("ptmx"), &mut self.notice());
         made.map(|_| ()).map_err(Error::inside)
     }
+}
+
+/// Whether a mount of a profile is there, or would be left out.
+pub(super) fn stands_in(tree: &Root, mount: &Mount, mode: Mode) -> bool {
+    let is_there = |target: &Path| tree.resolve(target).is_ok_and(|point| is_mount(point.as_fd()));
+    match &mount.kind {
+        MountKind::Bind { .. } if mode == Mode::Source => true,
+        MountKind::Bind { source, .. } if mount.optional => {
+            is_there(&mount.target) || rustix::fs::statat(CWD, source, AtFlags::empty()).is_err()
+        }
+        MountKind::Dev => is_there(&mount.target) && is_there(&mount.target.join("shm")),
+        _ => is_there(&mount.target),
+    }
+}
+
+/// Whether this is the root of a mount.
+pub(super) fn is_mount(point: BorrowedFd<'_>) -> bool {
+    is_root_of_mount(point).unwrap_or(false)
 }
 
 fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {

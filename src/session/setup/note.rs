@@ -57,6 +57,13 @@ pub(super) fn undo(root: &Root) -> Result<bool, Error> {
     inside("remove the note on", top, removed).map(|()| true)
 }
 
+/// The paths that are noted on the tree at `root`, as they are seen from inside.
+pub(super) fn paths(root: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+    let note = read(root)?;
+    let lines = note.split(|byte| *byte == 0).filter_map(|line| line.split_first());
+    Ok(lines.map(|(_, path)| path.to_vec()).collect())
+}
+
 fn read(root: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let mut note = vec![0; LONGEST];
     match rustix::fs::fgetxattr(root, NAME, note.as_mut_slice()) {

@@ -1,7 +1,10 @@
 //! A pool as ZFS would have it: datasets, snapshots, clones with an origin, promote, deferred destroy.
 //!
-//! Each operation is one effect: first the effect point, then the bytes under a directory nobody knows of yet,
-//! and last the model, which no fault can interrupt.
+//! Each operation is one transaction group and one effect: a fault finds it done or not done. What the pool itself
+//! does with bytes is nobody's effect ([`effect::elsewhere`]).
+//!
+//! As in ZFS a dataset that is given properties is made in two transaction groups: a crash between them leaves it
+//! without them ([`Dataset::plain`]).
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -11,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::sys::tree::{self, CopyOptions};
-use crate::sys::{effect, file};
+use crate::sys::{effect, file, mountinfo};
 
 /// A snapshot by its full name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(super) struct Dataset {
     /// In the order in which they were made.
     pub(super) snapshots: Vec<Snapshot>,
     pub(super) created: SystemTime,
+    /// It was to have properties, which are not set yet.
+    pub(super) plain: bool,
 }
 
 #[derive(Debug)]
@@ -46,8 +51,10 @@ pub(super) struct Pool {
     folder: PathBuf,
     next: u64,
     pub(super) datasets: BTreeMap<String, Dataset>,
-    /// Mount points, and what is mounted there.
-    pub(super) mounts: BTreeMap<PathBuf, String>,
+    /// Symlinks that stand for mounts, and the bytes that they show.
+    pub(super) mounts: BTreeMap<PathBuf, PathBuf>,
+    /// Mounts are the kernel's.
+    pub(super) real_mounts: bool,
 }
 
 fn errno(code: i32) -> io::Error {
@@ -56,7 +63,27 @@ fn errno(code: i32) -> io::Error {
 
 impl Pool {
     pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), next: 0, datasets: BTreeMap::new(), mounts: BTreeMap::new() }
+        let (datasets, mounts) = (BTreeMap::new(), BTreeMap::new());
+        Self { folder: folder.to_owned(), next: 0, datasets, mounts, real_mounts: false }
+    }
+
+    /// Whether these bytes are mounted: what is, is neither destroyed nor moved.
+    fn refuse_mounted(&self, bytes: &Path) -> io::Result<()> {
+        let by_kernel = || {
+            // The table names a directory by its path in its file system: the end of ours is unique.
+            let parts = [self.folder.parent(), Some(&self.folder), Some(bytes)];
+            let end: PathBuf = parts.into_iter().flatten().filter_map(Path::file_name).collect();
+            Ok::<_, io::Error>(
+                mountinfo::own()
+                    .map_err(|error| error.source)?
+                    .iter()
+                    .any(|it| it.source.root.ends_with(&end)),
+            )
+        };
+        if self.mounts.values().any(|mounted| mounted == bytes) || (self.real_mounts && by_kernel()?) {
+            return Err(errno(libc::EBUSY));
+        }
+        Ok(())
     }
 
     fn get(&self, name: &str) -> io::Result<&Dataset> {
@@ -99,6 +126,22 @@ impl Pool {
         Ok(true)
     }
 
+    /// Makes a container that has properties, or makes it again if its properties never came to be.
+    pub(super) fn create_with_properties(&mut self, name: &str) -> io::Result<bool> {
+        let below = format!("{name}/");
+        let plain = self.datasets.get(name).is_some_and(|it| it.plain);
+        if plain && !self.datasets.keys().any(|it| it.starts_with(&below)) {
+            self.destroy(name)?;
+        }
+        if !self.create_container(name)? {
+            return Ok(false);
+        }
+        self.get_mut(name)?.plain = true;
+        effect::point("zfs set")?;
+        self.get_mut(name)?.plain = false;
+        Ok(true)
+    }
+
     pub(super) fn create(&mut self, name: &str) -> io::Result<()> {
         self.must_be_free(name)?;
         effect::point("zfs create")?;
@@ -118,6 +161,16 @@ impl Pool {
         effect::point("zfs clone")?;
         let bytes = self.new_bytes(Some(&from), progress)?;
         self.put(name, Some(bytes), Some(origin.clone()));
+        Ok(())
+    }
+
+    /// A clone of what a head holds now; the snapshot that it would hang on goes with it, so there is none here.
+    pub(super) fn copy(&mut self, head: &str, name: &str) -> io::Result<()> {
+        self.must_be_free(name)?;
+        let from = self.get(head)?.bytes.clone();
+        effect::point("zfs clone")?;
+        let bytes = self.new_bytes(from.as_deref(), &mut |_| {})?;
+        self.put(name, Some(bytes), None);
         Ok(())
     }
 
@@ -161,6 +214,9 @@ impl Pool {
         if from.snapshots.iter().take(count).any(|it| self.has(name, &it.name)) {
             return Err(errno(libc::EEXIST));
         }
+        for moved in from.snapshots.iter().take(count) {
+            self.refuse_mounted(&moved.bytes)?;
+        }
         effect::point("zfs promote")?;
         let from = self.get_mut(&origin.dataset)?;
         let mut moved: Vec<Snapshot> = from.snapshots.drain(..count).collect();
@@ -187,14 +243,19 @@ impl Pool {
     /// Destroys a head: `EBUSY` if it is mounted, `EEXIST` if it has snapshots.
     pub(super) fn destroy(&mut self, name: &str) -> io::Result<()> {
         let dataset = self.get(name)?;
-        if self.mounts.values().any(|mounted| mounted == name) {
-            return Err(errno(libc::EBUSY));
+        if let Some(bytes) = &dataset.bytes {
+            self.refuse_mounted(bytes)?;
         }
         if !dataset.snapshots.is_empty() {
             return Err(errno(libc::EEXIST));
         }
         effect::point("zfs destroy")?;
-        let Some(dataset) = self.datasets.remove(name) else { return Ok(()) };
+        self.remove(name);
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) {
+        let Some(dataset) = self.datasets.remove(name) else { return };
         if let Some(bytes) = dataset.bytes {
             self.remove_bytes(&bytes);
         }
@@ -204,11 +265,29 @@ impl Pool {
         {
             self.forget(&origin);
         }
-        Ok(())
     }
 
-    /// Destroys a snapshot, or marks it to go with its last clone; says whether it is gone.
+    /// The channel program that takes a former head away with its own snapshot, if that is all it has; `EBUSY` if
+    /// something is cloned from it. Says whether it went.
+    pub(super) fn retire(&mut self, name: &str, version: &str) -> io::Result<bool> {
+        let snapshots = &self.get(name)?.snapshots;
+        if snapshots.len() != 1 || !self.has(name, version) {
+            return Ok(false);
+        }
+        let own = SnapshotName { dataset: name.to_owned(), snapshot: version.to_owned() };
+        if !self.clones(&own).is_empty() || self.mounts.values().any(|mounted| mounted == name) {
+            return Err(errno(libc::EBUSY));
+        }
+        effect::point("zfs program")?;
+        self.forget(&own);
+        self.remove(name);
+        Ok(true)
+    }
+
+    /// Destroys a snapshot, or marks it to go with its last clone; says whether it is gone. `EBUSY` if it is
+    /// mounted.
     pub(super) fn destroy_deferred(&mut self, name: &SnapshotName) -> io::Result<bool> {
+        self.refuse_mounted(&self.snapshot(name)?.bytes)?;
         let has_clones = !self.clones(name).is_empty();
         if has_clones && self.snapshot(name)?.deferred {
             return Ok(false);
@@ -233,8 +312,14 @@ impl Pool {
     }
 
     fn put(&mut self, name: &str, bytes: Option<PathBuf>, origin: Option<SnapshotName>) {
-        let dataset =
-            Dataset { bytes, current: None, origin, snapshots: Vec::new(), created: SystemTime::now() };
+        let dataset = Dataset {
+            bytes,
+            current: None,
+            origin,
+            snapshots: Vec::new(),
+            created: SystemTime::now(),
+            plain: false,
+        };
         self.datasets.insert(name.to_owned(), dataset);
     }
 
@@ -242,26 +327,30 @@ impl Pool {
     fn new_bytes(&mut self, from: Option<&Path>, progress: &mut dyn FnMut(u64)) -> io::Result<PathBuf> {
         self.next += 1;
         let path = self.folder.join(self.next.to_string());
-        file::make_dirs(&path, 0o755).map_err(|error| error.source)?;
-        if let Some(from) = from {
-            let open = |path: &Path| file::open_dir(path).map_err(|error| error.source);
-            let copied = open(from).and_then(|from| {
-                tree::copy_tree(from.as_fd(), open(&path)?.as_fd(), &CopyOptions::default(), progress)
-            });
-            if let Err(error) = copied {
-                self.remove_bytes(&path);
-                return Err(error);
+        effect::elsewhere(|| {
+            file::make_dirs(&path, 0o755).map_err(|error| error.source)?;
+            if let Some(from) = from {
+                let open = |path: &Path| file::open_dir(path).map_err(|error| error.source);
+                tree::copy_tree(
+                    open(from)?.as_fd(),
+                    open(&path)?.as_fd(),
+                    &CopyOptions::default(),
+                    progress,
+                )?;
             }
-        }
+            Ok(())
+        })
+        .inspect_err(|_: &io::Error| self.remove_bytes(&path))?;
         Ok(path)
     }
 
     /// ZFS frees in the background: no fault here is a fault of the operation.
     fn remove_bytes(&self, path: &Path) {
         let name = path.file_name().unwrap_or(OsStr::new("."));
-        let removed = file::open_dir(&self.folder)
-            .map_err(|error| error.source)
-            .and_then(|folder| tree::remove_tree(folder.as_fd(), name));
+        let removed = effect::elsewhere(|| {
+            let folder = file::open_dir(&self.folder).map_err(|error| error.source)?;
+            tree::remove_tree(folder.as_fd(), name)
+        });
         if let Err(error) = removed {
             tracing::debug!(path = %path.display(), "not freed: {error}");
         }

@@ -31,7 +31,7 @@ fn promote_moves_the_snapshots_and_the_sessions_follow() {
         store.origins(),
         ["sessions/s <- templates/sid/v1@v1", "templates/sid/v2 <- templates/sid/v1@v1"]
     );
-    let settled = store.settle(&sid, &BTreeSet::new()).unwrap();
+    let settled = store.settle(&sid, &|_| true).unwrap();
     assert_eq!(store.origins(), ["sessions/s <- templates/sid/v2@v1"]);
     assert_eq!(settled.deferred, ["sid v1: it has clones"]);
     // Marked, it goes in the moment in which its last clone goes.
@@ -75,7 +75,7 @@ fn a_former_head_that_is_mounted_waits_for_the_next_settle() {
     std::fs::create_dir(&at).unwrap();
     store.mount(&Tree::Draft(sid.clone(), version("v1")), &at, MountOptions::default()).unwrap();
     commit(&store, &sid, "v2", Some("v1"));
-    let settled = store.settle(&sid, &BTreeSet::new()).unwrap();
+    let settled = store.settle(&sid, &|_| true).unwrap();
     assert!(settled.deferred.iter().any(|line| line.starts_with("destroy templates/sid/v1")), "{settled:?}");
     store.unmount(&at).unwrap();
     assert!(std::fs::symlink_metadata(&at).unwrap().is_dir());

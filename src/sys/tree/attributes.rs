@@ -56,6 +56,22 @@ pub(super) fn copy_named(
     Ok(skipped)
 }
 
+/// Extended attributes by name, of `dir` itself or of what is called `name` in it; those that only say how we
+/// work on the tree are left out.
+pub(super) fn xattrs_of(dir: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let path = through_proc(dir, name.unwrap_or(c"."));
+    let mut found = Vec::new();
+    for xattr in xattr_names(|buffer| rustix::fs::llistxattr(&path, buffer))? {
+        if xattr.to_bytes().starts_with(b"trusted.zchroot.") {
+            continue;
+        }
+        let value = xattr_value(|buffer| rustix::fs::lgetxattr(&path, &*xattr, buffer))?;
+        found.extend(value.map(|value| (xattr.into_bytes(), value)));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// lsetxattr(2) has no form relative to a descriptor.
 fn through_proc(dir: BorrowedFd<'_>, name: &CStr) -> PathBuf {
     Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(OsStr::from_bytes(name.to_bytes()))

@@ -114,6 +114,7 @@ impl Copier<'_> {
             }
             pending.pop();
             // Last, since every entry that is made changes the time of its directory.
+            effect::point("copy attributes")?;
             self.copied.skipped_xattrs += copy_attributes(self.from.here(), self.to.here())?;
             if !pending.is_empty() {
                 self.from.up()?;

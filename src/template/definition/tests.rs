@@ -21,7 +21,7 @@ fn a_template_of_nothing_but_a_version_has_the_defaults() {
         aliases: Vec::new(),
         profile: "default".parse().unwrap(),
         access: Access::default(),
-        source: Access::default(),
+        source: SourceAccess::default(),
         shell: None,
         preserve_environment: false,
         net: Net::Host,
@@ -30,6 +30,7 @@ fn a_template_of_nothing_but_a_version_has_the_defaults() {
         uts: false,
         overlay: Overlay::Disk,
         keep: NonZeroU32::new(5).unwrap(),
+        keep_for: None,
         setuid: true,
     };
     assert_eq!(template, expected);
@@ -57,19 +58,26 @@ fn every_key_of_a_template_is_read() {
         overlay = "tmpfs"
         overlay-size = "2G"
         keep = 1
+        keep-for = "30d"
         setuid = false
         [source]
         users = ["su"]
         groups = ["sg"]
         root-users = ["sru"]
         root-groups = ["srg"]
+        rollback-users = ["ou"]
+        rollback-groups = ["og"]
         "#,
     )
     .unwrap();
     assert_eq!(template.description, "Debian – unstable");
     assert_eq!(template.profile.as_str(), "sbuild");
     assert_eq!(names(&template.access), [vec!["u1", "u2"], vec!["g"], vec!["ru"], vec!["rg"]]);
-    assert_eq!(names(&template.source), [vec!["su"], vec!["sg"], vec!["sru"], vec!["srg"]]);
+    assert_eq!(names(&template.source.access), [vec!["su"], vec!["sg"], vec!["sru"], vec!["srg"]]);
+    let rollback =
+        [&template.source.rollback_users, &template.source.rollback_groups].map(|list| list[0].as_str());
+    assert_eq!(rollback, ["ou", "og"]);
+    assert_eq!(template.keep_for, Some(Period::from_secs(30 * 86_400)));
     let aliases: Vec<_> = template.aliases.iter().map(TemplateName::as_str).collect();
     assert_eq!(aliases, ["unstable", "sid-amd64-sbuild"]);
     assert_eq!(template.shell.unwrap().as_os_str(), "/bin/zsh");
@@ -118,7 +126,7 @@ fn what_is_wrong_with_a_template_is_shown_where_it_is_wrong() {
         ],
     );
     insta::assert_snapshot!(said, @r##"
-    f.toml:2:1: unknown field `usrs`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `keep`, `setuid`, `source`
+    f.toml:2:1: unknown field `usrs`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `keep`, `keep-for`, `setuid`, `source`
         usrs = ["bob"]
         ^^^^
     f.toml:2:9: users: invalid type: string "bob", expected a sequence
@@ -172,13 +180,13 @@ fn what_is_wrong_with_a_template_is_shown_where_it_is_wrong() {
     f.toml:2:10: setuid: invalid type: integer `1`, expected a boolean
         setuid = 1
                  ^
-    f.toml:3:1: unknown field `keep`, expected one of `users`, `groups`, `root-users`, `root-groups`
+    f.toml:3:1: unknown field `keep`, expected one of `users`, `groups`, `root-users`, `root-groups`, `rollback-users`, `rollback-groups`
         keep = 1
         ^^^^
     f.toml:3:10: source.users: invalid type: integer `7`, expected a string
         users = [7]
                  ^
-    f.toml:2:2: unknown field `sources`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `keep`, `setuid`, `source`
+    f.toml:2:2: unknown field `sources`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `keep`, `keep-for`, `setuid`, `source`
         [sources]
          ^^^^^^^
     f.toml:3:1: duplicate key
@@ -223,17 +231,17 @@ fn the_shipped_templates_parse_and_show_every_key() {
 #[test]
 fn what_a_shipped_template_says_is_the_default_is_the_default() {
     for (name, text) in shipped("templates.d") {
-        let commented = text.lines().filter_map(|line| line.strip_prefix('#'));
-        let defaults: String = commented
-            .filter(|line| !line.starts_with(' ') && line.contains(" = "))
-            // Neither has a default that can be written down.
-            .filter(|line| !line.starts_with("shell") && !line.starts_with("overlay-size"))
-            .take_while(|line| !line.starts_with("[source]"))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        // The lists stand there a second time, for [source].
-        let mut seen = std::collections::BTreeSet::new();
-        let once: String = defaults.lines().filter(|line| seen.insert(*line)).collect::<Vec<_>>().join("\n");
+        let (own, source) = text.split_once("\n[source]\n").unwrap();
+        let commented = |part: &str| -> String {
+            let lines = part.lines().filter_map(|line| line.strip_prefix('#'));
+            lines
+                .filter(|line| !line.starts_with(' ') && line.contains(" = "))
+                // None of them has a default that can be written down.
+                .filter(|line| !["shell", "overlay-size", "keep-for"].iter().any(|key| line.starts_with(key)))
+                .map(|line| format!("{line}\n"))
+                .collect()
+        };
+        let once = format!("{}[source]\n{}", commented(own), commented(source));
         assert_eq!(parse(&format!("version = 1\n{once}")).unwrap(), parse("version = 1").unwrap(), "{name}");
     }
 }
@@ -242,7 +250,7 @@ fn what_a_shipped_template_says_is_the_default_is_the_default() {
 fn a_template_goes_to_json_with_the_keys_of_its_file() {
     let template = parse("version = 1\nroot-users = [\"bob\"]\noverlay = \"tmpfs\"\noverlay-size = \"1K\"");
     let json = serde_json::to_string(&template.unwrap()).unwrap();
-    insta::assert_snapshot!(json, @r###"{"name":"sid","description":"","aliases":[],"profile":"default","users":[],"groups":[],"root-users":["bob"],"root-groups":[],"source":{"users":[],"groups":[],"root-users":[],"root-groups":[]},"shell":null,"preserve-environment":false,"net":"host","pid":false,"ipc":false,"uts":false,"overlay":{"kind":"tmpfs","size":1024},"keep":5,"setuid":true}"###);
+    insta::assert_snapshot!(json, @r###"{"name":"sid","description":"","aliases":[],"profile":"default","users":[],"groups":[],"root-users":["bob"],"root-groups":[],"source":{"users":[],"groups":[],"root-users":[],"root-groups":[],"rollback-users":[],"rollback-groups":[]},"shell":null,"preserve-environment":false,"net":"host","pid":false,"ipc":false,"uts":false,"overlay":{"kind":"tmpfs","size":1024},"keep":5,"keep-for":null,"setuid":true}"###);
 }
 
 proptest! {

@@ -8,6 +8,7 @@ use super::effort::Effort;
 use super::nextest::{self, Tests};
 use super::select::Kind;
 use super::tally::Tally;
+use crate::crash;
 use crate::demo;
 use crate::program;
 use crate::vm::Machine;
@@ -112,7 +113,7 @@ impl Lane {
             Self::Crash => Ok(self.parts(&[
                 &|| nextest::host(tests(Kind::Crash)),
                 &|| nextest::machine(Machine::Uml, tests(Kind::Crash)),
-                // What is driven from outside the machines goes here, if no filter chooses tests by name.
+                &|| Self::kills(filter, effort),
             ])),
             Self::History => Ok(self.parts(&[&|| nextest::host(tests(Kind::History)), &|| {
                 nextest::machine(Machine::Uml, tests(Kind::History))
@@ -123,6 +124,19 @@ impl Lane {
             }
             Self::DemoQemu => told(self, || demo::on_zfs(Machine::Qemu)),
         }
+    }
+
+    /// What is driven from outside the machines, if no filter chooses tests by name. The stock kernel takes half a
+    /// minute for each boot, so it has its turn with `--long` only.
+    fn kills(filter: Option<&str>, effort: Effort) -> Result<Tally> {
+        let mut tally = Tally::default();
+        if filter.is_none() {
+            tally.add(crash::run(Machine::Uml, effort)?);
+            if effort.long {
+                tally.add(crash::run(Machine::Qemu, effort)?);
+            }
+        }
+        Ok(tally)
     }
 
     /// One part after the other; one that could not be run is a failure and does not stop the others.

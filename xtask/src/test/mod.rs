@@ -11,7 +11,7 @@ mod lane;
 mod nextest;
 pub mod select;
 mod skips;
-mod tally;
+pub mod tally;
 
 use std::io::Write;
 use std::time::Instant;

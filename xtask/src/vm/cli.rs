@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 use super::{Job, Machine, cache, shell, test};
+use crate::crash;
 use crate::debian::libzfs;
 use crate::program::step;
 use crate::test::effort::Effort;
@@ -27,6 +28,15 @@ pub enum Command {
         /// End a machine that takes longer (seconds)
         #[arg(long, default_value_t = 1800)]
         timeout: u64,
+        #[command(flatten)]
+        effort: Effort,
+    },
+    /// Kill a machine again and again while clients work in it, and look at what is there afterwards
+    ///
+    /// The uml machine two minutes long (100 times with --long), the qemu machine ten times.
+    Kill {
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         effort: Effort,
     },
@@ -68,6 +78,9 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Test { which, filter, timeout, effort } => {
             let expression = select::expression(Kind::All, Place::Machine, filter.as_deref())?;
             test::run(which.machine, &expression, effort.seeded(), Duration::from_secs(timeout))
+        }
+        Command::Kill { which, effort } => {
+            Ok(u8::from(!crash::run(which.machine, effort.seeded())?.failed.is_empty()))
         }
         Command::Run { which, timeout, results, scratch, console, script, files } => {
             let text =

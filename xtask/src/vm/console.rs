@@ -1,7 +1,8 @@
 //! Follows the console of a machine: streams the job's output, keeps all of it, and knows how it ended.
 //!
 //! The guest marks its job with lines that begin with `@@vm:`; what lies between `begin` and `end` is the job's. The job
-//! itself may write `@@vm:cut`: the machine is then killed at once, as by a power cut.
+//! itself may write `@@vm:cut`: the machine is then killed at once, as by a power cut; or `@@vm:armed`, and is killed
+//! when the time is over that whoever started it has set.
 
 use std::fmt;
 use std::io::{PipeReader, Read, Write};
@@ -66,6 +67,9 @@ struct Transcript {
     shown: usize,
     state: State,
     show_machine: bool,
+    quiet: bool,
+    /// When the job said that it may be cut off now.
+    armed: Option<Instant>,
 }
 
 /// The console of a running machine.
@@ -75,6 +79,7 @@ pub struct Console {
     transcript: Transcript,
     begun: Instant,
     booted: Option<Duration>,
+    cut_after: Option<Duration>,
 }
 
 impl Console {
@@ -89,11 +94,20 @@ impl Console {
                 }
             }
         });
-        Self { chunks, transcript: Transcript::new(), begun: Instant::now(), booted: None }
+        Self { chunks, transcript: Transcript::new(), begun: Instant::now(), booted: None, cut_after: None }
     }
 
     pub fn show_machine(&mut self, yes: bool) {
         self.transcript.show_machine = yes;
+    }
+
+    pub fn be_quiet(&mut self, yes: bool) {
+        self.transcript.quiet = yes;
+    }
+
+    /// Cuts the machine off so long after its job said that it is armed.
+    pub fn cut_after(&mut self, time: Option<Duration>) {
+        self.cut_after = time;
     }
 
     /// Everything that was written.
@@ -117,7 +131,7 @@ impl Console {
         let mut deadline = Instant::now() + limit;
         loop {
             program::check_interrupt()?;
-            match self.chunks.recv_timeout(Duration::from_millis(50)) {
+            match self.chunks.recv_timeout(self.patience()) {
                 Ok(chunk) => {
                     let before = self.transcript.state.clone();
                     self.transcript.feed(&chunk, &mut std::io::stdout().lock())?;
@@ -126,6 +140,7 @@ impl Console {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.cut_when_due();
             if matches!(self.transcript.state, State::Panicked | State::Cut) {
                 break;
             }
@@ -145,6 +160,23 @@ impl Console {
             State::Cut => End::Cut,
             State::Booting | State::Running => End::Stopped,
         })
+    }
+
+    /// What is left until the cut.
+    fn due(&self) -> Option<Duration> {
+        let (armed, after) = (self.transcript.armed?, self.cut_after?);
+        Some(after.saturating_sub(armed.elapsed()))
+    }
+
+    fn patience(&self) -> Duration {
+        const LONGEST: Duration = Duration::from_millis(50);
+        self.due().map_or(LONGEST, |due| due.min(LONGEST))
+    }
+
+    fn cut_when_due(&mut self) {
+        if self.transcript.state == State::Running && self.due() == Some(Duration::ZERO) {
+            self.transcript.state = State::Cut;
+        }
     }
 
     fn note_progress(&mut self, before: &State, deadline: &mut Instant) {
@@ -179,7 +211,15 @@ impl Drop for Guard {
 
 impl Transcript {
     fn new() -> Self {
-        Self { log: Vec::new(), line: Vec::new(), shown: 0, state: State::Booting, show_machine: false }
+        Self {
+            log: Vec::new(),
+            line: Vec::new(),
+            shown: 0,
+            state: State::Booting,
+            show_machine: false,
+            quiet: false,
+            armed: None,
+        }
     }
 
     fn feed(&mut self, chunk: &[u8], out: &mut impl Write) -> Result<()> {
@@ -199,7 +239,7 @@ impl Transcript {
     }
 
     fn visible(&self) -> bool {
-        self.show_machine || self.state == State::Running
+        !self.quiet && (self.show_machine || self.state == State::Running)
     }
 
     fn show(&mut self, out: &mut impl Write) -> Result<()> {
@@ -214,6 +254,7 @@ impl Transcript {
             match mark.split_once(' ').unwrap_or((mark, "")) {
                 ("begin", _) if self.state == State::Booting => self.state = State::Running,
                 ("end", _) if self.state == State::Running => self.state = State::Ended,
+                ("armed", _) if self.state == State::Running => self.armed = Some(Instant::now()),
                 ("cut", _) if self.state == State::Running => self.state = State::Cut,
                 ("fail", why) if self.state == State::Booting => self.state = State::Failed(why.to_owned()),
                 _ => {}
@@ -291,6 +332,19 @@ mod tests {
         let begun = Instant::now();
         assert_eq!(Console::new(reader).follow(child, Duration::from_secs(60)).unwrap(), End::Cut);
         assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_job_that_is_armed_is_cut_off_when_its_time_is_over() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let script = "echo @@vm:begin; echo @@vm:armed; sleep 600";
+        let child = std::process::Command::new("sh").args(["-c", script]).stdout(writer).spawn().unwrap();
+        let mut console = Console::new(reader);
+        console.be_quiet(true);
+        console.cut_after(Some(Duration::from_millis(300)));
+        let begun = Instant::now();
+        assert_eq!(console.follow(child, Duration::from_secs(60)).unwrap(), End::Cut);
+        assert!((Duration::from_millis(300)..Duration::from_secs(30)).contains(&begun.elapsed()));
     }
 
     #[test]

@@ -32,8 +32,8 @@ use crate::program;
 use console::End;
 use rundir::RunDir;
 
-/// The status of a job that wrote a line `@@vm:cut`: the machine was killed at once, there are no results. With
-/// [`Job::scratch`] the next run finds the disk as the power cut left it.
+/// The status of a job that wrote a line `@@vm:cut`, or of one with [`Job::cut_after`] whose time came: the machine was
+/// killed, there are no results. With [`Job::scratch`] the next run finds the disk as the power cut left it.
 pub const CUT: i32 = 128 + 9;
 
 /// Which machine runs the job.
@@ -70,6 +70,10 @@ pub struct Job {
     /// A scratch disk that outlives the run (made if it is not there), so that a second run finds what the first one left
     /// when it was cut off. Without it, `/scratch` is new and empty.
     pub scratch: Option<PathBuf>,
+    /// Shows nothing of what the machine writes; it is in `console.log`.
+    pub quiet: bool,
+    /// Kills the machine so long after the job wrote a line `@@vm:armed`.
+    pub cut_after: Option<Duration>,
 }
 
 impl Job {
@@ -82,6 +86,8 @@ impl Job {
             timeout: Duration::from_secs(600),
             console: false,
             scratch: None,
+            quiet: false,
+            cut_after: None,
         }
     }
 }
@@ -101,6 +107,8 @@ pub fn run(machine: Machine, job: &Job) -> Result<i32> {
         Machine::Qemu => qemu::start(&image, &dir, job.scratch.is_some())?,
     };
     console.show_machine(job.console);
+    console.be_quiet(job.quiet);
+    console.cut_after(job.cut_after);
     let end = console.follow(child, job.timeout);
     if let Some(boot) = console.booted().filter(|_| job.console) {
         program::step(format!("the {} machine was up after {:.2} s", machine.name(), boot.as_secs_f64()));

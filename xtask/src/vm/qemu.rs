@@ -40,6 +40,8 @@ fn spawn(command: &mut Command) -> Result<(Console, Child)> {
 /// The command of the machine without its console; makes the disks that a run needs besides.
 pub fn machine(image: &Path, dir: &RunDir, words: &str) -> Result<Command> {
     let run = dir.path();
+    // What outlives the machine is written as a disk writes: a guest's flush reaches it, and nothing else has to.
+    let scratch = if words.ends_with("vm_keep=1") { "cache=none" } else { "cache=unsafe" };
     let carried = run.join("in.img");
     make_disk(&run.join("in"), &carried)?;
     // The results disk: what the guest writes at its beginning is a tar.
@@ -49,7 +51,7 @@ pub fn machine(image: &Path, dir: &RunDir, words: &str) -> Result<Command> {
     command.env("TMPDIR", run);
     for (file, options) in [
         (image.join("root.img"), "snapshot=on"),
-        (run.join("scratch.img"), "cache=unsafe"),
+        (run.join("scratch.img"), scratch),
         (carried, "readonly=on"),
         (out, "cache=unsafe"),
     ] {

@@ -1,0 +1,105 @@
+//! The reference: what must be so after an operation, in numbers. Trees are their stamps, versions their generation.
+
+use std::collections::BTreeMap;
+
+use crate::act::KEEP;
+
+/// What users see of an installation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Model {
+    /// The stamps of all versions of each template, oldest first; the last one is current.
+    pub(crate) templates: BTreeMap<String, Vec<u32>>,
+    pub(crate) sessions: BTreeMap<String, Session>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) template: String,
+    /// Based on this generation.
+    pub(crate) base: usize,
+    pub(crate) is_source: bool,
+    /// What is in its tree.
+    pub(crate) stamp: u32,
+}
+
+/// What somebody does. Names of templates and sessions; numbers are stamps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Lays the store out.
+    Init,
+    /// Begins a template's first version, imports it, commits.
+    Create(&'static str, u32),
+    /// Begins a named session.
+    Begin(&'static str, &'static str),
+    /// Begins an ephemeral session, runs a command in it, ends it.
+    Run(&'static str, &'static str),
+    /// Runs a command in a session.
+    Exec(&'static str),
+    End(&'static str),
+    SourceBegin(&'static str, &'static str),
+    /// Somebody writes into a session's tree: no operation of the program.
+    Write(&'static str, u32),
+    Commit(&'static str),
+    Abort(&'static str),
+    /// Commits the tree of an older generation, in a session of this name.
+    Rollback(&'static str, &'static str, usize),
+    Settle(&'static str),
+    Gc,
+    Recover,
+}
+
+impl Model {
+    /// What must be so after the operation; `None` if it has to be refused.
+    pub(crate) fn after(&self, op: &Op) -> Option<Model> {
+        let mut new = self.clone();
+        match *op {
+            Op::Create(template, stamp) => {
+                let versions = new.templates.entry(template.to_owned()).or_default();
+                versions.is_empty().then(|| versions.push(stamp))?;
+            }
+            Op::Begin(template, session) | Op::SourceBegin(template, session) => {
+                let versions = self.templates.get(template)?;
+                let is_source = matches!(op, Op::SourceBegin(..));
+                let (base, stamp) = (versions.len(), *versions.last()?);
+                let begun = Session { template: template.to_owned(), base, is_source, stamp };
+                new.sessions.insert(session.to_owned(), begun).is_none().then_some(())?;
+            }
+            Op::Run(template, session) => {
+                (self.templates.contains_key(template) && !self.sessions.contains_key(session))
+                    .then_some(())?;
+            }
+            Op::Exec(session) => {
+                self.sessions.get(session)?;
+            }
+            Op::Write(session, stamp) => new.sessions.get_mut(session)?.stamp = stamp,
+            Op::End(session) => {
+                new.sessions.remove(session).filter(|it| !it.is_source)?;
+            }
+            Op::Abort(session) => {
+                new.sessions.remove(session).filter(|it| it.is_source)?;
+            }
+            Op::Commit(session) => {
+                let done = new.sessions.remove(session).filter(|it| it.is_source)?;
+                let versions = new.templates.get_mut(&done.template)?;
+                (versions.len() == done.base).then(|| versions.push(done.stamp))?;
+            }
+            Op::Rollback(template, session, to) => {
+                let versions = new.templates.get_mut(template)?;
+                (to < versions.len() && !self.sessions.contains_key(session)).then_some(())?;
+                let stamp = *versions.get(to.checked_sub(1)?)?;
+                self.kept(template, KEEP).contains(&to).then(|| versions.push(stamp))?;
+            }
+            Op::Init | Op::Settle(_) | Op::Gc | Op::Recover => {}
+        }
+        Some(new)
+    }
+
+    /// The generations of a template whose trees must be there once everything was settled, and no others.
+    pub(crate) fn kept(&self, template: &str, keep: usize) -> Vec<usize> {
+        let versions = self.templates.get(template).map_or(0, Vec::len);
+        let in_use = |generation: &usize| {
+            self.sessions.values().any(|it| it.template == template && it.base == *generation)
+        };
+        (1..=versions).filter(|generation| generation + keep >= versions || in_use(generation)).collect()
+    }
+}

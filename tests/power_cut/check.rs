@@ -1,0 +1,122 @@
+//! What must be true of a copy: first what the cut left, then what `recover` and `gc` make of it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::harness::Installation;
+use crate::ops::{Fate, Ops};
+use crate::rig::{Copy, Cut, Rig};
+use crate::state;
+use crate::work::{self, TEMPLATE};
+
+/// What the copies of one test showed.
+#[derive(Debug, Default)]
+pub struct Count {
+    pub cuts: usize,
+    pub states: BTreeMap<&'static str, usize>,
+    pub violations: Vec<String>,
+}
+
+impl Count {
+    /// Looks at all copies; a violation does not stop the others from being looked at.
+    pub fn look(&mut self, rig: &Rig, ops: &Ops, cuts: &[Cut]) {
+        for cut in cuts {
+            let copy = rig.copy(cut);
+            copy.mount_state();
+            let seen = copy.look();
+            self.cuts += 1;
+            for state in seen.states() {
+                *self.states.entry(state).or_default() += 1;
+            }
+            let garbage = seen.garbage(work::keep(&copy.host));
+            if cut.garbage.is_some_and(|all| garbage > 0 && garbage < all) {
+                *self.states.entry("gc.half-done").or_default() += 1;
+            }
+            let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| judge(&copy, cut, ops)));
+            if verdict.is_err() {
+                let what = format!("{} at {}: it showed {:?}", cut.name, cut.place, seen.states());
+                println!("violation: {what}\n{}", seen.whole());
+                self.violations.push(what);
+            }
+        }
+    }
+
+    /// Prints the counts; fails on a violation, and if a state that has to be hit was not.
+    pub fn finish(self, what: &str, begun: Instant, wanted: &[&str]) {
+        let states: Vec<String> = self.states.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        println!("crash-count: cuts={} violations={}", self.cuts, self.violations.len());
+        println!("crash-count: states {}", states.join(" "));
+        println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
+        assert!(self.violations.is_empty(), "{:#?}", self.violations);
+        for state in wanted {
+            assert!(state::ALL.contains(state), "{state} is not in the list of states");
+            assert!(self.states.contains_key(state), "no cut hit the state {state}");
+        }
+    }
+}
+
+/// Repairs the copy with the shipped program and panics if anything is not as promised.
+fn judge(copy: &Copy, cut: &Cut, ops: &Ops) {
+    let host = &copy.host;
+    host.zchroot(["recover"]).ok();
+    let once = copy.look();
+    let again = host.zchroot(["recover"]).ok();
+    let stands = again.text().lines().all(|line| line.ends_with(": stands"));
+    assert!(stands, "recover finds more to recover: {again}");
+    let twice = copy.look();
+    assert_eq!(once.whole(), twice.whole(), "recover twice is not recover once");
+    assert_eq!(once.pointers_are_right(), Ok(()));
+    one_whole_generation(host, cut, ops);
+    sessions_are_as_promised(host, &twice.sessions(), &ops.fates(cut));
+    host.zchroot(["gc"]).ok();
+    let after = copy.look();
+    assert_eq!(after.is_clean(work::keep(host)), Ok(()));
+    assert_eq!(after.pointers_are_right(), Ok(()));
+    assert!(host.left_over().is_empty(), "left over: {:#?}", host.left_over());
+    goes_on(host);
+}
+
+/// The template shows one generation in all its files, the one that its history names, and one that can be.
+fn one_whole_generation(host: &Installation, cut: &Cut, ops: &Ops) {
+    let can_be = ops.generations(cut);
+    let Some(said) = work::current(host) else {
+        assert_eq!(*can_be.start(), 0, "no version, where {can_be:?} can be");
+        return;
+    };
+    let shown = work::look_in(host);
+    assert_eq!(said, shown, "the history says one generation, the tree another");
+    assert!(can_be.contains(&shown), "generation {shown}, where {can_be:?} can be");
+}
+
+/// Every session that was reported begun stands and shows one generation; none that was reported ended does.
+/// Then all are ended.
+fn sessions_are_as_promised(
+    host: &Installation,
+    standing: &[(String, bool)],
+    fates: &BTreeMap<String, Fate>,
+) {
+    for (name, fate) in fates {
+        let is_there = standing.iter().any(|(it, _)| it == name);
+        let is_right = *fate == Fate::Either || (*fate == Fate::Stands) == is_there;
+        assert!(is_right, "session {name} is to be {fate:?}, and is {is_there}");
+    }
+    for (name, is_source) in standing {
+        if *is_source {
+            host.zchroot(["source", "exec", name, "--", "true"]).ok();
+            host.zchroot(["-q", "source", "abort", name]).ok();
+        } else {
+            work::one_generation(&host.zchroot(["exec", name, "-d", "/", "--", "sh", "-c", work::LOOK]).ok());
+            host.zchroot(["end", name]).ok();
+        }
+    }
+}
+
+/// The next version can be committed, and a new session begun on it.
+fn goes_on(host: &Installation) {
+    if work::current(host).is_none() {
+        host.create(TEMPLATE);
+    }
+    host.zchroot(["-q", "update", TEMPLATE, "-m", "next", "--", "sh", "-c", "echo next >/srv/next"]).ok();
+    host.zchroot(["run", TEMPLATE, "-d", "/", "--", "cat", "/srv/next"]).ok().prints("next");
+    host.assert_nothing_left();
+}

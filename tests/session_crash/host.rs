@@ -1,0 +1,163 @@
+//! An installation on one of the stores, with a template of stamped files.
+
+#[cfg(feature = "zfs")]
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use crate::harness::{Installation, MINIMAL};
+#[cfg(feature = "zfs")]
+use crate::zfs_pool::{self, Pool};
+
+/// Many files far from each other get the generation $1; some of them in a directory of a new name, one has two names.
+pub(crate) const STAMP: &str = "
+set -e
+rm -rf /srv/moving-*
+mkdir -p /srv/moving-$1 /usr/lib/part /srv/data/deep
+for i in 0 1 2 3 4 5 6 7 8 9; do
+  echo $1 > /srv/moving-$1/$i; echo $1 > /usr/lib/part/$i; echo $1 > /srv/data/deep/$i
+done
+echo $1 > /etc/generation
+rm -f /etc/linked
+ln /etc/generation /etc/linked
+";
+/// How many files there are and what they say, each value once.
+const LOOK: &str = "
+all() { cat /srv/moving-*/* /usr/lib/part/* /srv/data/deep/* /etc/generation /etc/linked; }
+echo $(all | wc -l) $(all | sort -u) $(ls -d /srv/moving-*)";
+
+pub(crate) struct Host {
+    // In this order they are dropped: a pool can go only when nothing of it is mounted.
+    installation: Installation,
+    #[cfg(feature = "zfs")]
+    pool: Option<Pool>,
+}
+
+impl Deref for Host {
+    type Target = Installation;
+
+    fn deref(&self) -> &Installation {
+        &self.installation
+    }
+}
+
+impl Host {
+    pub(crate) fn on_directories() -> Self {
+        let installation = Installation::new();
+        installation.configure("version = 1\ngrace = \"0s\"\n");
+        #[cfg(feature = "zfs")]
+        let host = Self { installation, pool: None };
+        #[cfg(not(feature = "zfs"))]
+        let host = Self { installation };
+        host.with_demo()
+    }
+
+    #[cfg(feature = "zfs")]
+    pub(crate) fn on_a_pool() -> Self {
+        let pool = Pool::make();
+        let installation = Installation::empty();
+        installation.zchroot(["init", "--pool", &pool.name]).ok();
+        let pool_line = format!("[zfs]\npool = \"{}\"\n", pool.name);
+        installation.configure(&format!("version = 1\ngrace = \"0s\"\nstore = \"zfs\"\n\n{pool_line}"));
+        Self { installation, pool: Some(pool) }.with_demo()
+    }
+
+    fn with_demo(self) -> Self {
+        self.define("demo", &format!("{MINIMAL}keep = 1\n"));
+        self.create("demo");
+        self.update(1);
+        self
+    }
+
+    /// Makes a generation that nothing happens to.
+    pub(crate) fn update(&self, generation: usize) {
+        self.zchroot(["-q", "update", "demo", "--", "sh", "-c", STAMP, "stamp", &generation.to_string()])
+            .ok();
+    }
+
+    /// Takes a template away by hand, with all that is known of it: thousands of them would make every call slow.
+    pub(crate) fn forget(&self, template: &str) {
+        #[cfg(feature = "zfs")]
+        if let Some(pool) = &self.pool {
+            let dataset = pool.dataset(&format!("templates/{template}"));
+            let _ = std::process::Command::new("/usr/sbin/zfs").args(["destroy", "-r", &dataset]).output();
+        }
+        for above in ["templates", "store/templates", "store/drafts"] {
+            let _ = std::fs::remove_dir_all(self.at(&format!("/var/lib/zchroot/{above}/{template}")));
+        }
+        let _ = std::fs::remove_file(self.at(&format!("/etc/zchroot/templates.d/{template}.toml")));
+    }
+
+    /// The words of a call, `--root` and all.
+    pub(crate) fn words(&self, words: &[&str]) -> Vec<String> {
+        let root = self.path().to_str().unwrap();
+        ["--root", root].iter().chain(words).map(|word| (*word).to_owned()).collect()
+    }
+
+    /// The generation of a template: one, in all its files.
+    #[track_caller]
+    pub(crate) fn generation(&self) -> usize {
+        let look = self.run_in_demo(LOOK).ok();
+        let text = look.text();
+        let [count, generation, moving] = text.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("neither the old nor the new version: {look}")
+        };
+        assert!(
+            count == "32" && moving == format!("/srv/moving-{generation}"),
+            "not a whole version: {look}"
+        );
+        assert_eq!(
+            self.versions("demo").last(),
+            Some(&self.current("demo")),
+            "the pointer is not the newest version"
+        );
+        generation.parse().unwrap()
+    }
+
+    /// What sessions left, in the store too, once every session has been ended and gc has run.
+    pub(crate) fn remains(&self) -> Vec<String> {
+        let mut found = self.left_over();
+        #[cfg(feature = "zfs")]
+        if let Some(pool) = &self.pool {
+            found.extend(datasets(pool));
+            return found;
+        }
+        let templates = std::fs::read_dir(self.at("/var/lib/zchroot/store/templates")).unwrap();
+        for template in templates.map(|entry| entry.unwrap().path()) {
+            let versions = std::fs::read_dir(template).unwrap();
+            found.extend(superfluous(versions.map(|entry| entry.unwrap().path().display().to_string())));
+        }
+        found
+    }
+}
+
+/// What is there besides the current version and the one before, which `keep = 1` is for. Their names sort by time.
+fn superfluous(versions: impl Iterator<Item = String>) -> Vec<String> {
+    let mut versions: Vec<String> = versions.collect();
+    versions.sort_by_key(|name| name.rsplit(['/', '@']).next().map(str::to_owned));
+    versions.truncate(versions.len().saturating_sub(2));
+    versions
+}
+
+/// Clones of sessions, heads of a template beside its current one, superfluous snapshots.
+#[cfg(feature = "zfs")]
+fn datasets(pool: &Pool) -> Vec<String> {
+    let list = |options: &[&str], of: &str| -> Vec<String> {
+        let dataset = pool.dataset(of);
+        let text = zfs_pool::run("zfs", &[&["list", "-Hr"], options, &[&dataset]].concat());
+        text.lines().skip(1).map(str::to_owned).collect()
+    };
+    let mut found = list(&["-o", "name"], "sessions");
+    let mut snapshots: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // The heads inherit the property from their template.
+    for line in list(&["-t", "filesystem,snapshot", "-o", "name,zchroot:current"], "templates") {
+        let (name, current) = line.split_once('\t').unwrap();
+        let [.., template, last] = name.split('/').collect::<Vec<_>>()[..] else { panic!("{name}") };
+        match last.contains('@') {
+            true => snapshots.entry(template.to_owned()).or_default().push(name.to_owned()),
+            false if template == "templates" || last == current => {}
+            false => found.push(name.to_owned()),
+        }
+    }
+    found.extend(snapshots.into_values().flat_map(|names| superfluous(names.into_iter())));
+    found
+}
