@@ -186,30 +186,14 @@ fn dir_a_digest_does_not_keep_the_mounts_of_its_callers_namespace() {
         Ok(())
     };
     host.order(["update", "other", "-q", "--", "sh", "-c", script]).before(alone).run().ok();
-    wait_until("the digest is being made", || digesting(&host).len() == 1);
-    let pid = digesting(&host)[0];
+    wait_until("the digest is being made", || host.digesting().len() == 1);
+    let pid = host.digesting()[0];
     let began = Instant::now();
     host.zchroot(["source", "commit", "s", "-q"]).ok();
     assert!(began.elapsed() < Duration::from_secs(9), "it waited for a namespace to go");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
-    wait_until("all have ended", || digesting(&host).is_empty());
+    wait_until("all have ended", || host.digesting().is_empty());
     host.assert_nothing_left();
-}
-
-/// The processes that make digests, and that have a file of ours open.
-fn digesting(host: &Installation) -> Vec<i32> {
-    let all = std::fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    all.filter(|pid: &i32| {
-        let named =
-            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "zchroot-digest\n");
-        let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        let ours =
-            |link: PathBuf| std::fs::read_link(link).is_ok_and(|target| target.starts_with(host.path()));
-        named && fds.flatten().any(|fd| ours(fd.path()))
-    })
-    .collect()
 }
 
 #[test]
@@ -229,18 +213,18 @@ fn dir_nobody_waits_for_a_digest_and_it_is_in_nobodys_way() {
     ])
     .ok();
     assert!(began.elapsed() < Duration::from_secs(20));
-    wait_until("the digest is being made", || digesting(&host).len() == 1);
-    let pid = digesting(&host)[0];
+    wait_until("the digest is being made", || host.digesting().len() == 1);
+    let pid = host.digesting()[0];
     host.define("demo", "version = 1\nprofile = \"minimal\"\nkeep = 1\n");
     host.run_in_demo("true").ok();
     for _ in 0..2 {
         host.zchroot(["update", "demo", "-q", "--", "rm", "-f", "/srv/big"]).ok();
     }
-    assert_eq!(digesting(&host), [pid], "it still works, and nobody else began the same");
+    assert_eq!(host.digesting(), [pid], "it still works, and nobody else began the same");
     let trees = std::fs::read_dir(host.at("/var/lib/zchroot/store/templates/demo")).unwrap().count();
     assert_eq!(trees, 2, "the version that is looked at was dropped");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
-    wait_until("it has ended", || digesting(&host).is_empty());
+    wait_until("it has ended", || host.digesting().is_empty());
     host.zchroot(["gc", "-q"]).ok();
     host.zchroot(["verify", "demo", "-q"]).ok();
     let folder = host.at("/var/lib/zchroot/templates/demo/digests");

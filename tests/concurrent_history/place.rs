@@ -87,6 +87,7 @@ impl Place {
         for session in sources(&self.host) {
             self.host.zchroot(["source", "abort", &session]).ok();
         }
+        crate::harness::wait_until("all digests are made", || self.host.digesting().is_empty());
         self.host.zchroot(["gc"]).ok();
         let plan = self.host.zchroot(["gc", "--dry-run"]).ok();
         assert_eq!(plan.text(), "", "gc finds more to do: {plan}");

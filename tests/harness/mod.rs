@@ -135,6 +135,21 @@ impl Installation {
         target.file_stem().unwrap().to_str().unwrap().to_owned()
     }
 
+    /// The processes that make digests in the background, and that have a file of ours open.
+    pub fn digesting(&self) -> Vec<i32> {
+        let all = std::fs::read_dir("/proc").unwrap();
+        let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid: &i32| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+            let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+            let ours = |link: PathBuf| {
+                std::fs::read_link(link).is_ok_and(|target| target.starts_with(self.path()))
+            };
+            name.is_ok_and(|name| name == "zchroot-digest\n") && fds.flatten().any(|fd| ours(fd.path()))
+        })
+        .collect()
+    }
+
     /// What a session left behind; nothing, if all is well.
     pub fn left_over(&self) -> Vec<String> {
         left::over(self.path())

@@ -167,7 +167,7 @@ fn zfs_crash_power_cut_at_every_step_of_a_collection() {
     let begun = Instant::now();
     let (rig, ops) = rig_with_template(1);
     rig.host.configure(&format!(
-        "version = 1\nstore = \"zfs\"\ngrace = \"0s\"\n[zfs]\npool = \"{}\"\n",
+        "version = 1\nstore = \"zfs\"\ngrace = \"0s\"\ndigests = \"gc\"\n[zfs]\npool = \"{}\"\n",
         rig.inner
     ));
     ops.note(&begins("stays"), || rig.host.zchroot(["begin", TEMPLATE, "-n", "stays"]).ok().status == 0);

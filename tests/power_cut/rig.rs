@@ -86,7 +86,7 @@ impl Rig {
             copy.host.write(&format!("/etc/zchroot/templates.d/{}", entry.file_name().display()), &text);
         }
         copy.host.configure(&format!(
-            "version = 1\nstore = \"zfs\"\ngrace = \"0s\"\n[zfs]\npool = \"{}\"\n",
+            "version = 1\nstore = \"zfs\"\ngrace = \"0s\"\ndigests = \"gc\"\n[zfs]\npool = \"{}\"\n",
             copy.pool
         ));
         copy

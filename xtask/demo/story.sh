@@ -192,6 +192,16 @@ show zchroot update demo -m 'a bad idea' -- sh -c 'rm -rf /usr/bin/hello /etc/os
 run zchroot run demo -d / -- sh -c 'test -e /etc/os-release && hello'
 says 'Hello, world!' 'an update that failed has changed the template'
 
+title 'Each version still is what was committed'
+# A process in the background makes a digest of each version after its commit.
+for _ in {1..240}; do
+    grep -qsx zchroot-digest /proc/[0-9]*/comm || break
+    sleep 0.25
+done
+run zchroot verify demo
+says "$first (generation 1): ok" 'the first version is not what was committed'
+says "$second (generation 2): ok" 'the second version is not what was committed'
+
 title 'The end: nothing is left over'
 run zchroot end work
 run zchroot gc

@@ -17,10 +17,12 @@ use crate::program;
 use crate::vm::{self, Machine};
 
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 10] = [
     "busybox-static",
     "mmdebstrap",
     "strace",
+    "spin",
+    "gcc",
     "hyperfine",
     "pkg-config",
     "squashfs-tools",
@@ -54,6 +56,10 @@ pub fn host(tests: Tests<'_>) -> Result<Tally> {
     let mut command = nextest(&["run", "--profile", "host"], &expression)?;
     command.arg("--tool-config-file").arg(format!("xtask:{}", config.display()));
     command.args(["--no-tests", "pass", "--no-input-handler"]).envs(tests.effort.environment());
+    if tests.kind == Kind::Crash {
+        // They wait half of the time: for the kernel, to take mounts and namespaces away.
+        command.args(["--test-threads", &(2 * cores()).to_string()]);
+    }
     as_root(&mut command)?;
     let status = program::shown(&mut command)?;
     collect("host", &junit, status.code(), || Ok(ignored_in(&list(&expression)?)))
@@ -156,6 +162,10 @@ fn ignored_in(list: &Value) -> Vec<Skip> {
             why: "marked #[ignore]".to_owned(),
         })
         .collect()
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn remove(file: &Path) -> Result<()> {
