@@ -24,6 +24,8 @@ fn explained(place: &Place, template: &str) -> BTreeSet<String> {
 
 /// Every version stands that is explained, and no other.
 fn look(place: &Place, at: usize) {
+    // Who makes a digest holds a version that settle has let go.
+    super::harness::wait_until("all digests are made", || place.host.digesting().is_empty());
     place.host.zchroot(["gc"]);
     for template in TEMPLATES {
         let there = trees(place, template);
