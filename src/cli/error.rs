@@ -152,7 +152,12 @@ impl From<store::Error> for Error {
 
 impl From<import::Error> for Error {
     fn from(error: import::Error) -> Self {
-        Self::new(Status::Failed, error)
+        let status = match error.kind() {
+            store::ErrorKind::Busy => Status::Busy,
+            store::ErrorKind::Gone if error.is_of_image() => Status::NotFound,
+            _ => Status::Failed,
+        };
+        Self::new(status, error)
     }
 }
 

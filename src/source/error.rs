@@ -150,6 +150,9 @@ pub enum Error {
     /// A version's file could not be read or written.
     #[error(transparent)]
     Version(#[from] VersionError),
+    /// Something about images failed.
+    #[error(transparent)]
+    Import(#[from] crate::import::Error),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] store::Error),
