@@ -76,7 +76,7 @@ impl Sources<'_> {
                 session: record.id.clone(),
                 template: template.clone(),
                 version: draft.clone(),
-                source,
+                source: Box::new(source),
             })?;
         }
         Ok(published)

@@ -104,7 +104,7 @@ pub enum Error {
         version: VersionId,
         /// What failed.
         #[source]
-        source: store::Error,
+        source: Box<store::Error>,
     },
     /// There is no such version, or its tree was reclaimed.
     #[error("template {template} has no version {version}")]
