@@ -8,6 +8,7 @@ use super::error::Error;
 use super::exit::Status;
 use super::{image, output, policy, source, verify};
 use crate::import;
+use crate::import::image::Asked;
 use crate::session::record::NewRecord;
 use crate::session::{self, Begun, Kind};
 use crate::source::{SourceRequest, Version};
@@ -66,7 +67,7 @@ fn from_image(
 ) -> Result<Version, Error> {
     let sources = context.sources()?;
     raised(|| sources.refuse_second(&template.name))?;
-    let ready = image::import(context, &filling.from, filling.opened, None)?;
+    let ready = image::import(context, &filling.from, filling.opened, &Asked::default())?;
     let bare = Profile::default();
     let begun = begin(template, &bare, Some(&ready.digest), context)?;
     drop(ready);

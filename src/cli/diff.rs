@@ -48,11 +48,14 @@ pub(super) fn run(args: &Diff, context: &Context) -> Result<Status, Error> {
 
 fn session(record: &Record, args: &Diff, context: &Context) -> Result<Status, Error> {
     policy::may_end(context, record)?;
+    // Also while its command runs: it will never have one.
+    let no_base = || crate::source::Error::no_base(record);
+    record.base.as_ref().ok_or_else(no_base)?;
     let (sessions, sources) = (context.sessions()?, context.sources()?);
     // So that nobody ends it under our hands.
     let begun = raised(|| sessions.lock(&record.id))?;
     let record = begun.record;
-    let base = record.base.clone().ok_or_else(|| crate::source::Error::NoBase(record.id.clone()))?;
+    let base = record.base.clone().ok_or_else(|| crate::source::Error::no_base(&record))?;
     let (compared, files) = show(args, context, |wanted| sources.diff_session(&record, wanted))?;
     let head = (record.template.clone(), Some(record.id.clone()), base, None);
     finish(args, context, head, compared, files)

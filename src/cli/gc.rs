@@ -10,7 +10,8 @@ use crate::sys::privilege::raised;
 
 pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     context.require_root("gc")?;
-    let gc = space::Gc::new(context.sessions()?, context.config.grace.duration());
+    let (grace, warm) = (context.config.grace.duration(), context.config.images.warm);
+    let gc = space::Gc::new(context.sessions()?, grace, warm);
     let (items, troubles) = if args.dry_run {
         let mut items = raised(|| gc.plan())?;
         items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);

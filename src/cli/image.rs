@@ -7,7 +7,7 @@ use super::context::{Context, absolute};
 use super::error::Error;
 use super::exit::Status;
 use super::{output, policy};
-use crate::import::image::{ImageRecord, Listed, Ready, State};
+use crate::import::image::{Asked, ImageRecord, Listed, Ready, State};
 use crate::import::{Opened, Source};
 use crate::store::{Digest, Progress, digest};
 use crate::sys::privilege::raised;
@@ -25,9 +25,27 @@ pub(super) fn run(args: &Image, context: &Context) -> Result<Status, Error> {
 fn import_command(args: &ImageImport, context: &Context) -> Result<Status, Error> {
     let (source, opened) = open(context, &args.source)?;
     let _held = Context::hold_signals()?;
-    let ready = import(context, &source, opened, args.digest.as_ref())?;
-    output::line(ready.digest.as_str())?;
+    let importer = Some(caller(context));
+    let ready = import(context, &source, opened, &Asked { digest: args.digest.as_ref(), importer })?;
+    if args.json.json {
+        let Ready { digest, fresh, notes, .. } = &ready;
+        output::json("image", &Imported { digest, fresh: *fresh, notes })?;
+    } else {
+        output::line(ready.digest.as_str())?;
+    }
     Ok(Status::Ok)
+}
+
+/// What became of an import.
+#[derive(Debug, Serialize)]
+struct Imported<'a> {
+    digest: &'a Digest,
+    fresh: bool,
+    notes: &'a [String],
+}
+
+fn caller(context: &Context) -> u32 {
+    context.process.caller().uid().as_raw()
 }
 
 /// Opens an archive with the caller's own rights.
@@ -43,11 +61,11 @@ pub(super) fn import(
     context: &Context,
     source: &Source,
     opened: Opened,
-    wanted: Option<&Digest>,
+    asked: &Asked<'_>,
 ) -> Result<Ready, Error> {
     let images = context.images()?;
     let mut bar = context.bar();
-    let ready = raised(|| images.ensure(source, opened, wanted, &mut bar));
+    let ready = raised(|| images.ensure(source, opened, asked, &mut bar));
     bar.finish();
     let ready = ready?;
     for note in &ready.notes {
@@ -58,17 +76,19 @@ pub(super) fn import(
     Ok(ready)
 }
 
-/// The image that a word names: one that is there by its digest, else an archive.
+/// The image that a word names: one that is there and that the caller may use, by its digest, else an archive.
 pub(super) fn ready(context: &Context, text: &str) -> Result<Ready, Error> {
     if digest::prefix(text).is_some() {
         let images = context.images()?;
-        return raised(|| images.find(text)).map_err(|error| {
+        return raised(|| images.find(text, caller(context))).map_err(|error| {
             let error = Error::from(error);
             if error.status() == Status::NotFound { error.hint("zchroot image list") } else { error }
         });
     }
     let (source, opened) = open(context, text)?;
-    import(context, &source, opened, None)
+    // What root runs once is not thereby for all.
+    let importer = Some(caller(context)).filter(|uid| *uid != 0);
+    import(context, &source, opened, &Asked { digest: None, importer })
 }
 
 /// How sessions of an image are: as those of a template with an empty definition, under a name that says which.
@@ -106,13 +126,20 @@ struct Known {
     files: u64,
     imported: jiff::Timestamp,
     last_used: jiff::Timestamp,
+    /// For root only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    importers: Option<Vec<u32>>,
 }
 
-impl From<ImageRecord> for Known {
-    fn from(record: ImageRecord) -> Self {
+impl Known {
+    /// As this user may see it.
+    fn of(record: ImageRecord, uid: u32) -> Self {
+        let origin = record.origin_for(uid).unwrap_or_default().to_owned();
+        let importers = record.importers.iter().map(|importer| importer.uid);
         Self {
+            importers: (uid == 0).then(|| importers.collect()),
             kind: record.kind,
-            origin: record.origin,
+            origin,
             manifest: record.manifest,
             architecture: record.architecture,
             bytes: record.bytes,
@@ -125,13 +152,13 @@ impl From<ImageRecord> for Known {
 
 fn list(args: &ImageList, context: &Context) -> Result<Status, Error> {
     let images = context.images()?;
-    let warm = context.config.images.warm;
+    let (warm, uid) = (context.config.images.warm, caller(context));
     let row = |image: Listed| {
         let state = image.state(warm);
-        let record = image.record.map(Known::from);
+        let record = image.record.map(|record| Known::of(record, uid));
         Row { digest: image.tree.digest, state, clones: image.tree.clones, record }
     };
-    let rows: Vec<Row> = raised(|| images.list())?.into_iter().map(row).collect();
+    let rows: Vec<Row> = raised(|| images.list(uid))?.into_iter().map(row).collect();
     if args.json.json {
         output::json("images", &rows)?;
         return Ok(Status::Ok);
@@ -157,10 +184,13 @@ fn cells(row: &Row) -> Vec<String> {
 fn remove(args: &ImageRemove, context: &Context) -> Result<Status, Error> {
     context.require_root("image remove")?;
     let images = context.images()?;
-    let mut worst = Ok(Status::Ok);
+    let (mut worst, mut removed) = (Ok(Status::Ok), Vec::new());
     for text in &args.images {
         match raised(|| images.remove(text)) {
-            Ok(digest) => context.note(&format!("image {}: removed", digest.short())),
+            Ok(digest) => {
+                context.note(&format!("image {}: removed", digest.short()));
+                removed.push(digest);
+            }
             Err(error) => {
                 // Each of them is tried; the first failure has the last word.
                 match worst {
@@ -169,6 +199,9 @@ fn remove(args: &ImageRemove, context: &Context) -> Result<Status, Error> {
                 }
             }
         }
+    }
+    if args.json.json {
+        output::json("removed", &removed)?;
     }
     worst
 }

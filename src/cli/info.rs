@@ -43,12 +43,16 @@ fn session(record: &Record, args: &Info, context: &Context) -> Result<Status, Er
         output::json("session", &serde_json::json!({ "record": record, "mount": at }))?;
         return Ok(Status::Ok);
     }
+    let of = match &record.image {
+        Some(image) => ("Image", image.to_string()),
+        None => ("Version", record.base.as_ref().map_or("-".to_owned(), VersionId::to_string)),
+    };
     fields(&[
         ("Session", record.id.to_string()),
         ("Kind", kind(record.kind).to_owned()),
         ("State", record.state.as_str().to_owned()),
         ("Template", record.template.to_string()),
-        ("Version", record.base.as_ref().map_or("-".to_owned(), VersionId::to_string)),
+        of,
         ("Draft", record.draft.as_ref().map_or("-".to_owned(), VersionId::to_string)),
         ("Owner", format!("{} ({})", output::plain(&record.owner.name), record.owner.uid)),
         ("Begun", output::time(record.created)),

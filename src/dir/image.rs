@@ -149,6 +149,10 @@ impl Images for DirStore {
         }
     }
 
+    fn image_mend(&self, image: &Digest) -> Result<()> {
+        self.bring_back(image)
+    }
+
     fn draft_from_image(
         &self,
         template: &TemplateName,

@@ -27,6 +27,12 @@ pub enum Error {
         /// What it is instead, and the way out.
         why: String,
     },
+    /// A beginning of a digest that several images have.
+    #[error("several images begin with {text}: say more of the digest")]
+    Ambiguous {
+        /// What was said.
+        text: String,
+    },
     /// It is whole, but a session could not live in it.
     #[error("{object} has neither usr nor bin in it: it is no root file system")]
     NoRoot {
@@ -93,7 +99,9 @@ impl Error {
         match self {
             Self::Failed { source, .. } => source.raw_os_error(),
             Self::Store { source, .. } => source.errno(),
-            Self::NotASource { .. } | Self::NoRoot { .. } | Self::Program { .. } => None,
+            Self::NotASource { .. } | Self::Ambiguous { .. } | Self::NoRoot { .. } | Self::Program { .. } => {
+                None
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use std::process::Command;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
 use super::Error;
+use crate::store::Digest;
 
 /// Runs a program of the host; it must succeed.
 pub(super) fn run(program: &str, arguments: &[&str]) {
@@ -187,4 +188,38 @@ fn times(root: &Path) {
         stamp(name, 1_300_000_000, 7);
     }
     stamp("", 1_400_000_000, 0);
+}
+
+/// An OCI layout of one image of one layer, in which one file is; the digests of the image and of the layer.
+pub(super) fn oci_layout(dir: &Path, file: &str) -> (Digest, Digest) {
+    let blobs = dir.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let blob = |bytes: &[u8]| {
+        let digest = super::hash::of(bytes);
+        std::fs::write(blobs.join(digest.as_str()), bytes).unwrap();
+        digest
+    };
+    let mut tar = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, file, &b"x"[..]).unwrap();
+    let bytes = tar.into_inner().unwrap();
+    let layer = blob(&bytes);
+    let config = format!(
+        r#"{{"architecture": "amd64", "rootfs": {{"type": "layers", "diff_ids": ["sha256:{layer}"]}}}}"#
+    );
+    let config_digest = blob(config.as_bytes());
+    let manifest = format!(
+        r#"{{"config": {{"digest": "sha256:{config_digest}", "size": {}}}, "layers": [{{"digest": "sha256:{layer}", "size": {}}}]}}"#,
+        config.len(),
+        bytes.len()
+    );
+    let manifest_digest = blob(manifest.as_bytes());
+    let index = format!(
+        r#"{{"schemaVersion": 2, "manifests": [{{"digest": "sha256:{manifest_digest}", "size": {}}}]}}"#,
+        manifest.len()
+    );
+    std::fs::write(dir.join("index.json"), index).unwrap();
+    (config_digest, layer)
 }

@@ -117,6 +117,14 @@ pub enum Error {
     /// The session is of no version.
     #[error("session {0} is based on no version: there is nothing to compare it with")]
     NoBase(SessionId),
+    /// The session is of an image.
+    #[error("session {session} is of image {} and of no version: there is nothing to compare it with", image.short())]
+    OfImage {
+        /// Which.
+        session: SessionId,
+        /// Of which image.
+        image: crate::store::Digest,
+    },
     /// Its tree is not mounted.
     #[error("session {0} does not stand")]
     NotStanding(SessionId),
@@ -159,6 +167,18 @@ pub enum Error {
     /// The file system refused.
     #[error(transparent)]
     File(#[from] file::Error),
+}
+
+impl Error {
+    /// Of a session that has no base.
+    #[must_use]
+    pub fn no_base(record: &session::Record) -> Self {
+        let session = record.id.clone();
+        match &record.image {
+            Some(image) => Self::OfImage { session, image: image.clone() },
+            None => Self::NoBase(session),
+        }
+    }
 }
 
 fn or_none(version: &Option<VersionId>) -> &str {

@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::versions::superseded;
-use crate::import::image::Images;
 use crate::session::{self, Sessions};
 use crate::source::{Error, Keep, Sources};
 use crate::store::{Digest, Layout, SessionId, TemplateName, VersionId};
@@ -19,6 +18,7 @@ use crate::sys::cgroup::Cgroup;
 use crate::sys::lock::{self, Lock};
 use crate::sys::mount::{self, How};
 use crate::sys::{chain, file};
+use crate::template::Warm;
 
 /// What gc looks at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -36,8 +36,28 @@ pub enum Object {
         /// Its name.
         draft: VersionId,
     },
-    /// An image that was not unpacked to its end.
+    /// An image that has not been used for long.
     Image {
+        /// What it is called by.
+        image: Digest,
+    },
+    /// An image that was not unpacked to its end.
+    ImageDraft {
+        /// What it is called by.
+        image: Digest,
+    },
+    /// What is known of an image that is no more.
+    ImageRecord {
+        /// What it was called by.
+        image: Digest,
+    },
+    /// A lock file of an image that is no more.
+    ImageLock {
+        /// What it was called by.
+        image: Digest,
+    },
+    /// Where an image was mounted while it was unpacked.
+    ImageMount {
         /// What it is called by.
         image: Digest,
     },
@@ -76,7 +96,11 @@ impl std::fmt::Display for Object {
             Self::SessionTree { session } => write!(f, "session tree {session}"),
             Self::TempFile { path } => write!(f, "temp file {}", path.display()),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
-            Self::Image { image } => write!(f, "draft of image {}", image.short()),
+            Self::Image { image } => write!(f, "image {}", image.short()),
+            Self::ImageDraft { image } => write!(f, "draft of image {}", image.short()),
+            Self::ImageRecord { image } => write!(f, "record of image {}", image.short()),
+            Self::ImageLock { image } => write!(f, "lock of image {}", image.short()),
+            Self::ImageMount { image } => write!(f, "mount of image {}", image.short()),
             Self::Version { template, version } => write!(f, "version {template}/{version}"),
             Self::Mount { session } => write!(f, "mount {session}"),
             Self::Cgroup { session } => write!(f, "cgroup {session}"),
@@ -93,7 +117,7 @@ impl Object {
             | Self::Lock { session }
             | Self::Cgroup { session }
             | Self::Mount { session } => Some(session),
-            Self::Draft { .. } | Self::Image { .. } | Self::TempFile { .. } | Self::Version { .. } => None,
+            _ => None,
         }
     }
 }
@@ -124,7 +148,8 @@ pub struct Item {
 #[derive(Debug)]
 pub struct Gc<'a> {
     pub(super) sessions: Sessions<'a>,
-    grace: Duration,
+    pub(super) grace: Duration,
+    pub(super) warm: Warm,
 }
 
 /// What records refer to.
@@ -134,10 +159,10 @@ struct Referred {
 }
 
 impl<'a> Gc<'a> {
-    /// A collection of what is older than `grace`.
+    /// A collection of what is older than `grace`, and of images that were not used for the time of `warm`.
     #[must_use]
-    pub fn new(sessions: Sessions<'a>, grace: Duration) -> Self {
-        Self { sessions, grace }
+    pub fn new(sessions: Sessions<'a>, grace: Duration, warm: Warm) -> Self {
+        Self { sessions, grace, warm }
     }
 
     /// What there is and what is to become of it; changes nothing.
@@ -178,17 +203,7 @@ impl<'a> Gc<'a> {
         for (path, made) in self.temp_files()? {
             items.push(self.judge(Object::TempFile { path }, false, made));
         }
-        for image in self.sessions.store().images()?.into_iter().filter(|image| !image.complete) {
-            let being_made = Images::new(self.sessions).is_being_made(&image.digest)?;
-            items.push(match being_made {
-                true => Item {
-                    object: Object::Image { image: image.digest },
-                    action: Action::Keep,
-                    reason: "somebody unpacks it just now".to_owned(),
-                },
-                false => self.judge(Object::Image { image: image.digest }, false, image.created),
-            });
-        }
+        items.extend(self.image_items()?);
         for (template, draft, made) in drafts {
             let known = referred.drafts.contains(&(template.clone(), draft.clone()));
             items.push(self.judge(Object::Draft { template, draft }, known, made));
@@ -207,10 +222,17 @@ impl<'a> Gc<'a> {
         let mut items = self.plan()?;
         let mut troubles = Vec::new();
         for item in items.iter_mut().filter(|item| item.action == Action::Remove) {
-            if let Err(error) = self.remove(&item.object) {
-                let why = chain(&error);
-                troubles.push(format!("{}: {why}", item.object));
-                (item.action, item.reason) = (Action::Keep, format!("it would not go: {why}"));
+            match self.remove(&item.object) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let reason = "somebody has used it since, or works on it just now".to_owned();
+                    (item.action, item.reason) = (Action::Keep, reason);
+                }
+                Err(error) => {
+                    let why = chain(&error);
+                    troubles.push(format!("{}: {why}", item.object));
+                    (item.action, item.reason) = (Action::Keep, format!("it would not go: {why}"));
+                }
             }
         }
         let sources = Sources::new(self.sessions);
@@ -226,7 +248,7 @@ impl<'a> Gc<'a> {
         Ok((items, troubles))
     }
 
-    fn judge(&self, object: Object, known: bool, made: SystemTime) -> Item {
+    pub(super) fn judge(&self, object: Object, known: bool, made: SystemTime) -> Item {
         // A clock that went backwards makes things look new: they stay.
         let age = SystemTime::now().duration_since(made).unwrap_or(Duration::ZERO);
         let (action, reason) = if known {
@@ -239,7 +261,8 @@ impl<'a> Gc<'a> {
         Item { object, action, reason }
     }
 
-    fn remove(&self, object: &Object) -> Result<(), Error> {
+    /// `false` if it stays, since it is in use by now.
+    fn remove(&self, object: &Object) -> Result<bool, Error> {
         match object {
             Object::SessionTree { session } => self.unless_begun(session, || {
                 self.sessions.store().session_drop(session)?;
@@ -249,7 +272,11 @@ impl<'a> Gc<'a> {
                 file::remove(&self.layout().version(template, draft))?;
                 self.sessions.store().draft_drop(template, draft)?;
             }
-            Object::Image { image } => Images::new(self.sessions).remove_unused(image)?,
+            Object::Image { .. }
+            | Object::ImageDraft { .. }
+            | Object::ImageRecord { .. }
+            | Object::ImageLock { .. }
+            | Object::ImageMount { .. } => return self.remove_of_image(object),
             // Settling drops it, under the template's lock.
             Object::Version { .. } => {}
             Object::TempFile { path } => match file::stat(path)? {
@@ -270,7 +297,7 @@ impl<'a> Gc<'a> {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Nobody is killed by gc: what runs in a session that nothing is known of is somebody's work.
@@ -313,7 +340,7 @@ impl<'a> Gc<'a> {
         Ok(lock.remove()?)
     }
 
-    fn layout(&self) -> &'a Layout {
+    pub(super) fn layout(&self) -> &'a Layout {
         self.sessions.layout()
     }
 

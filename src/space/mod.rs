@@ -1,6 +1,7 @@
 //! Room: what nothing refers to is reclaimed.
 
 mod gc;
+mod images;
 mod versions;
 
 pub use gc::{Action, Gc, Item, Object};

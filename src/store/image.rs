@@ -48,6 +48,15 @@ pub trait Images {
     /// [`ErrorKind::Busy`](super::ErrorKind::Busy) if something is cloned from it, or it is mounted.
     fn image_drop(&self, image: &Digest) -> Result<Outcome>;
 
+    /// What a crash left halfway when an image was dropped stands where it did, or is a draft. Whoever holds the
+    /// lock calls this before he looks whether there is an image.
+    ///
+    /// # Errors
+    /// The store cannot be changed.
+    fn image_mend(&self, _image: &Digest) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes a draft of a template that starts as a copy of a complete image, and the template's container if it
     /// is the first.
     ///

@@ -9,6 +9,7 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+mod images;
 mod world;
 
 use world::{ALICE, BOB, CAROL, DAVE, World, close_standard, limit};

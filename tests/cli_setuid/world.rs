@@ -159,6 +159,11 @@ impl World {
         std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     }
 
+    /// Writes a database of the host.
+    pub(crate) fn write_etc(&self, name: &str, text: &str) {
+        std::fs::write(self.dir.join("etc").join(name), text).unwrap();
+    }
+
     /// A place in `/var/lib`.
     pub(crate) fn lib(&self, path: &str) -> PathBuf {
         self.dir.join("lib").join(path)

@@ -14,7 +14,7 @@ use zchroot::store::{MountOptions, Published, SessionId, Silent, TemplateName, T
 use zchroot::sys::enter::Ended;
 use zchroot::sys::identity::Account;
 use zchroot::sys::startup::Process;
-use zchroot::template::{self, Overlay, Profile};
+use zchroot::template::{self, Overlay, Profile, Warm};
 
 use crate::model::Op;
 use crate::world::{Handles, PROFILE_NAME, World, write_stamp};
@@ -158,7 +158,7 @@ impl Handles<'_> {
     }
 
     pub(crate) fn gc(&self, keep: usize) -> Result<Vec<String>, Trouble> {
-        Ok(Gc::new(self.sessions, Duration::ZERO).run(|_| keep).map_err(told)?.1)
+        Ok(Gc::new(self.sessions, Duration::ZERO, Warm::default()).run(|_| keep).map_err(told)?.1)
     }
 }
 

@@ -62,6 +62,15 @@ on_both! {
     dir_crash_gc_takes_nothing_that_is_used
     zfs_crash_gc_takes_nothing_that_is_used
     gc
+    dir_crash_image_import_leaves_a_whole_image_or_none
+    zfs_crash_image_import_leaves_a_whole_image_or_none
+    image_import
+    dir_crash_image_remove_leaves_the_whole_image_or_none
+    zfs_crash_image_remove_leaves_the_whole_image_or_none
+    image_remove
+    dir_crash_run_of_an_image_leaves_the_image_alone
+    zfs_crash_run_of_an_image_leaves_the_image_alone
+    image_run
     dir_crash_recover_can_be_repeated
     zfs_crash_recover_can_be_repeated
     recover
@@ -309,4 +318,71 @@ fn recover(host: &Host) {
         end_all(host);
     };
     crash(host, &Case { what: "recover", words: &|_| vec!["recover"], before: &before, after: &after });
+}
+
+/// An archive of a tree; its path.
+fn archive(host: &Host) -> &'static str {
+    let archive = host.at("/image.tar");
+    harness::tree::pack(&host.at("/source"), &archive);
+    kept(archive.display().to_string())
+}
+
+/// The only image, if it is there. A session of it has all of it, and sees what no other one wrote.
+fn whole_image(host: &Host) -> Option<String> {
+    let list = host.zchroot(["image", "list", "--json"]).ok().json();
+    let images = list["images"].as_array().unwrap();
+    assert!(images.len() < 2, "{list}");
+    let digest = images.first()?["digest"].as_str().unwrap().to_owned();
+    let look = "cat /etc/generation; ls /usr/bin | wc -l; echo mine > /etc/generation";
+    let look = host.zchroot(["run", "--image", &digest, "-d", "/", "--", "sh", "-c", look]).ok();
+    assert_eq!(look.text(), "1\n45", "not a whole image");
+    Some(digest)
+}
+
+fn no_session(host: &Host) {
+    assert!(host.sessions().is_empty(), "a session of one command stands: {:?}", host.sessions());
+    host.generation();
+}
+
+fn image_import(host: &Host) {
+    let archive = archive(host);
+    let after = |done: bool| {
+        let there = whole_image(host);
+        assert!(there.is_some() || !done, "reported as imported, and not there");
+        // Whatever was left is in nobody's way.
+        let again = host.zchroot(["-q", "image", "import", archive]).ok().text();
+        assert_eq!(whole_image(host).unwrap(), again);
+        assert!(there.is_none_or(|digest| digest == again));
+        host.zchroot(["image", "remove", &again]).ok();
+        no_session(host);
+    };
+    let words = |_| vec!["image", "import", archive];
+    crash(host, &Case { what: "image import", words: &words, before: &|_| {}, after: &after });
+}
+
+fn image_remove(host: &Host) {
+    let archive = archive(host);
+    let digest = kept(host.zchroot(["-q", "image", "import", archive]).ok().text());
+    let before = |_| {
+        host.zchroot(["-q", "image", "import", archive]).ok().prints(digest);
+    };
+    let after = |done: bool| {
+        assert!(whole_image(host).is_none() || !done, "reported as removed, and there");
+        no_session(host);
+    };
+    let words = |_| vec!["image", "remove", digest];
+    crash(host, &Case { what: "image remove", words: &words, before: &before, after: &after });
+}
+
+fn image_run(host: &Host) {
+    let digest = kept(host.zchroot(["-q", "image", "import", archive(host)]).ok().text());
+    let words = |_| {
+        let script = "echo mine > /etc/generation; sleep 300 &";
+        vec!["run", "--image", digest, "-d", "/", "--", "sh", "-c", script]
+    };
+    let after = |_| {
+        no_session(host);
+        assert_eq!(whole_image(host).as_deref(), Some(digest));
+    };
+    crash(host, &Case { what: "run --image", words: &words, before: &|_| {}, after: &after });
 }

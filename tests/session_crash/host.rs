@@ -116,6 +116,7 @@ impl Host {
     /// What sessions left, in the store too, once every session has been ended and gc has run.
     pub(crate) fn remains(&self) -> Vec<String> {
         let mut found = self.left_over();
+        found.extend(self.remains_of_images());
         #[cfg(feature = "zfs")]
         if let Some(pool) = &self.pool {
             found.extend(datasets(pool));
@@ -125,6 +126,38 @@ impl Host {
         for template in templates.map(|entry| entry.unwrap().path()) {
             let versions = std::fs::read_dir(template).unwrap();
             found.extend(superfluous(versions.map(|entry| entry.unwrap().path().display().to_string())));
+        }
+        found
+    }
+}
+
+impl Host {
+    /// What is there of images besides those that are listed.
+    fn remains_of_images(&self) -> Vec<String> {
+        let list = self.zchroot(["image", "list", "--json"]).ok().json();
+        let images = list["images"].as_array().unwrap().iter();
+        let digests: Vec<&str> = images.map(|image| image["digest"].as_str().unwrap()).collect();
+        let mut found = Vec::new();
+        for (folder, before, after) in [
+            ("/var/lib/zchroot/images", "", ".toml"),
+            ("/var/lib/zchroot/store/images", "", ""),
+            ("/run/zchroot/lock", "image-", ""),
+        ] {
+            let Ok(entries) = std::fs::read_dir(self.at(folder)) else { continue };
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let is_known = |name: &str| {
+                let digits = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                digits.is_some_and(|digits| digests.contains(&digits))
+            };
+            let unknown = names.filter(|name| name.starts_with(before) && !is_known(name));
+            found.extend(unknown.map(|name| format!("of an image: {folder}/{name}")));
+        }
+        #[cfg(feature = "zfs")]
+        if let Some(pool) = &self.pool {
+            let dataset = pool.dataset("images");
+            let text = zfs_pool::run("zfs", &["list", "-Hr", "-o", "name", &dataset]);
+            let unknown = |name: &&str| !digests.contains(&name.rsplit('/').next().unwrap());
+            found.extend(text.lines().skip(1).filter(unknown).map(str::to_owned));
         }
         found
     }

@@ -28,20 +28,25 @@ pub enum ImageCommand {
 #[derive(Debug, Args)]
 #[command(after_help = "SOURCE is a squashfs image, a tar archive, oci:DIR[:TAG] or docker-archive:FILE.\n\
 An archive is unpacked once under its digest, however often and by however many it is imported.\n\
-The digest of a container image is that of its configuration, of anything else that of the file.")]
+The digest of a container image is that of its configuration, of anything else that of the file.\n\
+Whoever imports an image may use it; one that root imports is for all whom zchroot.toml lets use images.")]
 pub struct ImageImport {
     /// The archive
     pub source: String,
     /// Refuse it unless this is its digest, or that of its manifest
     #[arg(long, value_name = "SHA256")]
     pub digest: Option<Digest>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
 }
 
 /// `zchroot image list`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "live: something is cloned from it; warm: nothing is, but it was used lately (zchroot.toml, \
-images.warm); cold: it may go."
+images.warm); cold: it may go.\nListed are the images that the caller imported, those that root imported, and for root \
+all."
 )]
 pub struct ImageList {
     #[command(flatten)]
@@ -55,4 +60,7 @@ pub struct ImageRemove {
     /// Digests, or beginnings of at least 8 digits
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<String>,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
 }

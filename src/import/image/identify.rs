@@ -82,7 +82,7 @@ fn is_roots_alone(file: &File) -> io::Result<bool> {
 /// A copy without a name: whatever happens, it goes with us.
 fn copy(archive: &File, name: &str, layout: &Layout, progress: &mut dyn Progress) -> Result<(File, Digest)> {
     let failed = |error: io::Error| Error::failed("copy", name, error);
-    file::make_dirs(&layout.images(), 0o755)?;
+    file::make_dirs(&layout.images(), 0o700)?;
     effect::point("make temp file").map_err(failed)?;
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let copy = rustix::fs::openat(CWD, layout.images(), flags, Mode::RUSR | Mode::WUSR);

@@ -3,6 +3,7 @@
 //! ```text
 //! identify.rs  what an archive is called by
 //! record.rs    what is known of an image
+//! remove.rs    taking images away, and what a crash left of them
 //! state.rs     live, warm or cold
 //! ```
 //!
@@ -16,21 +17,23 @@
 
 mod identify;
 mod record;
+mod remove;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::io::Errno;
 
-pub use record::{ImageRecord, Origin};
+pub use record::{ImageRecord, Importer, Origin};
 pub use state::State;
 
 use super::error::{Error, Result};
 use super::source::Input;
-use super::{Filled, Opened, Source, fill_input, looks_like_root};
+use super::{Filled, Opened, Source, fill_input, looks_like_root, oci};
 use crate::session::Sessions;
 use crate::store::{Digest, ImageTree, Layout, MountOptions, Progress, Store, Tree, digest};
 use crate::sys::lock::Lock;
@@ -61,6 +64,15 @@ pub struct Ready {
     _lock: Lock,
 }
 
+/// What an import is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    /// What the archive must be called by, if that is known.
+    pub digest: Option<&'a Digest>,
+    /// Who imports it; `None` if he shall not be known as somebody who did.
+    pub importer: Option<u32>,
+}
+
 /// One image of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -85,7 +97,8 @@ impl<'a> Images<'a> {
         self.sessions.store()
     }
 
-    /// The image of an archive: unpacked now, unless it is there. Needs root.
+    /// The image of an archive: unpacked now, unless it is there. Whoever gives it is remembered, and may use it
+    /// from then on; `None` if it is only made on the way to something else. Needs root.
     ///
     /// # Errors
     /// It is not the one that was `wanted`, it is wrong, or there is no room: then nothing of it is left.
@@ -93,11 +106,11 @@ impl<'a> Images<'a> {
         &self,
         source: &Source,
         opened: Opened,
-        wanted: Option<&Digest>,
+        asked: &Asked<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Ready> {
         let (new, input) = identify(source, opened.0, self.layout(), progress)?;
-        if let Some(wanted) = wanted
+        if let Some(wanted) = asked.digest
             && *wanted != new.digest
             && new.manifest.as_ref() != Some(wanted)
         {
@@ -105,85 +118,105 @@ impl<'a> Images<'a> {
             return Err(Error::NotASource { object: new.origin, why });
         }
         let lock = self.lock(&new.digest, PATIENCE, progress)?;
+        self.mend(&new.digest)?;
         let digest = new.digest.clone();
         let ready = |fresh, notes| Ready { digest: digest.clone(), fresh, notes, _lock: lock };
         if self.is_complete(&digest)? {
-            self.touch(&digest)?;
+            self.admit(new, input, asked.importer, progress)?;
             return Ok(ready(false, Vec::new()));
         }
         self.discard_draft(&digest)?;
-        self.make(new, input, progress).map(|filled| ready(true, filled.notes))
+        self.make(new, input, asked.importer, progress).map(|filled| ready(true, filled.notes))
     }
 
-    /// An image that is there already, by its digest or the beginning of it.
+    /// One more imports an image that is there. The name of a container image is that of a document in it: whose it
+    /// is not yet must show that he has the layers too.
+    fn admit(
+        &self,
+        new: NewImage,
+        input: Input,
+        importer: Option<u32>,
+        progress: &mut dyn Progress,
+    ) -> Result<()> {
+        let digest = new.digest.clone();
+        let known = ImageRecord::load(self.layout(), &digest)?;
+        let stranger = importer.filter(|uid| !known.as_ref().is_some_and(|record| record.is_for(*uid)));
+        if stranger.is_some()
+            && let Input::Oci(image) = &input
+        {
+            self.with_mount_point(&digest, |at| oci::prove(image, &new.origin, at, progress))?;
+        }
+        let origin = new.origin.clone();
+        let unknown = || Ok::<_, Error>(ImageRecord::new(new, self.size(&digest)?, 0));
+        let mut record = known.map_or_else(unknown, Ok)?;
+        if let Some(uid) = importer {
+            record.add(uid, &origin);
+        }
+        record.last_used = Timestamp::now();
+        Ok(record.save(self.layout(), importer.is_some())?)
+    }
+
+    fn size(&self, digest: &Digest) -> Result<u64> {
+        let size = self.store().used(&Tree::Image(digest.clone()));
+        size.map_err(|error| self.failed("measure", digest, error))
+    }
+
+    /// An image that is there already and that `uid` may use, by its digest or the beginning of it.
     ///
     /// # Errors
-    /// There is none, or several begin so.
-    pub fn find(&self, text: &str) -> Result<Ready> {
-        let digest = self.resolve(text)?;
+    /// There is none, or several begin so. Of others' images he does not learn that they are there.
+    pub fn find(&self, text: &str, uid: u32) -> Result<Ready> {
+        let is_for = |tree: &ImageTree| -> Result<bool> { Ok(tree.complete && self.is_for(tree, uid)?) };
+        let digest = self.resolve(text, &is_for)?;
         let lock = self.lock(&digest, PATIENCE, &mut crate::store::Silent)?;
-        if !self.is_complete(&digest)? {
+        self.mend(&digest)?;
+        // Another image may have this name by now.
+        let stands = self.images()?.into_iter().find(|tree| tree.digest == digest);
+        if !stands.map_or(Ok(false), |tree| is_for(&tree))? {
             return Err(no_such(text));
         }
         self.touch(&digest)?;
         Ok(Ready { digest, fresh: false, notes: Vec::new(), _lock: lock })
     }
 
-    /// All images, with what is known of them; drafts are left out.
+    /// The images that `uid` may use, with what is known of them; drafts are left out.
     ///
     /// # Errors
     /// The store or a record cannot be read.
-    pub fn list(&self) -> Result<Vec<Listed>> {
+    pub fn list(&self, uid: u32) -> Result<Vec<Listed>> {
         let complete = self.images()?.into_iter().filter(|tree| tree.complete);
-        complete
-            .map(|tree| Ok(Listed { record: ImageRecord::load(self.layout(), &tree.digest)?, tree }))
-            .collect()
+        let listed =
+            complete.map(|tree| Ok(Listed { record: ImageRecord::load(self.layout(), &tree.digest)?, tree }));
+        let mut listed: Vec<Listed> = listed.collect::<Result<_>>()?;
+        listed.retain(|image| is_for(image.record.as_ref(), uid));
+        Ok(listed)
     }
 
-    /// Removes an image that nothing is cloned from.
+    /// What is known of an image.
     ///
     /// # Errors
-    /// There is none of that name, or it is in use ([`ErrorKind::Busy`]).
-    pub fn remove(&self, text: &str) -> Result<Digest> {
-        let digest = self.resolve(text)?;
-        self.remove_unused(&digest)?;
-        Ok(digest)
+    /// Its record cannot be read.
+    pub fn known(&self, tree: ImageTree) -> Result<Listed> {
+        Ok(Listed { record: ImageRecord::load(self.layout(), &tree.digest)?, tree })
     }
 
-    /// Removes an image, or a draft of one, that nobody works on and nothing is cloned from.
-    ///
-    /// # Errors
-    /// As [`Images::remove`].
-    pub fn remove_unused(&self, digest: &Digest) -> Result<()> {
-        let busy = || Error::failed("remove image", digest.short(), Errno::BUSY);
-        let lock = self.try_lock(digest)?.ok_or_else(busy)?;
-        self.unmount(digest)?;
-        self.store().image_drop(digest).map_err(|error| self.failed("remove", digest, error))?;
-        file::remove(&self.layout().image(digest))?;
-        lock.remove()?;
-        Ok(())
+    fn is_for(&self, tree: &ImageTree, uid: u32) -> Result<bool> {
+        Ok(is_for(ImageRecord::load(self.layout(), &tree.digest)?.as_ref(), uid))
     }
 
-    /// Whether somebody works on an image just now.
-    ///
-    /// # Errors
-    /// Its lock cannot be looked at.
-    pub fn is_being_made(&self, digest: &Digest) -> Result<bool> {
-        let stands = file::stat(&self.layout().image_lock(digest))?.is_some();
-        Ok(stands && self.try_lock(digest)?.is_none())
-    }
-
-    fn resolve(&self, text: &str) -> Result<Digest> {
+    /// The only image that begins so, of those that `counts` says count.
+    fn resolve(&self, text: &str, counts: &dyn Fn(&ImageTree) -> Result<bool>) -> Result<Digest> {
         let digits = digest::prefix(text).ok_or_else(|| no_such(text))?;
-        let mut found = self.images()?.into_iter().filter(|tree| tree.digest.as_str().starts_with(digits));
-        match (found.next(), found.next()) {
-            (Some(only), None) => Ok(only.digest),
-            (None, _) => Err(no_such(text)),
-            (Some(_), Some(_)) => Err(Error::NotASource {
-                object: format!("image {text}"),
-                why: "several images begin so: say more of its digest".to_owned(),
-            }),
+        let mut found = None;
+        for tree in self.images()?.into_iter().filter(|tree| tree.digest.as_str().starts_with(digits)) {
+            if !counts(&tree)? {
+                continue;
+            }
+            if found.replace(tree.digest).is_some() {
+                return Err(Error::Ambiguous { text: text.to_owned() });
+            }
         }
+        found.ok_or_else(|| no_such(text))
     }
 
     fn images(&self) -> Result<Vec<ImageTree>> {
@@ -200,11 +233,6 @@ impl<'a> Images<'a> {
             record.save(self.layout(), false)?;
         }
         Ok(())
-    }
-
-    fn try_lock(&self, digest: &Digest) -> Result<Option<Lock>> {
-        file::make_dirs(&self.layout().locks(), 0o700)?;
-        Ok(Lock::take(&self.layout().image_lock(digest), Duration::ZERO)?)
     }
 
     fn lock(&self, digest: &Digest, patience: Duration, progress: &mut dyn Progress) -> Result<Lock> {
@@ -227,10 +255,20 @@ impl<'a> Images<'a> {
         }
     }
 
-    fn make(&self, new: NewImage, input: Input, progress: &mut dyn Progress) -> Result<Filled> {
-        let digest = new.digest.clone();
+    fn make(
+        &self,
+        new: NewImage,
+        input: Input,
+        importer: Option<u32>,
+        progress: &mut dyn Progress,
+    ) -> Result<Filled> {
+        let (digest, origin) = (new.digest.clone(), new.origin.clone());
         let made = self.fill_draft(&new, input, progress).and_then(|filled| {
-            ImageRecord::new(new, filled.bytes, filled.files).save(self.layout(), true)?;
+            let mut record = ImageRecord::new(new, filled.bytes, filled.files);
+            if let Some(uid) = importer {
+                record.add(uid, &origin);
+            }
+            record.save(self.layout(), true)?;
             self.store().image_complete(&digest).map_err(|error| self.failed("complete", &digest, error))?;
             Ok(filled)
         });
@@ -244,25 +282,46 @@ impl<'a> Images<'a> {
 
     fn fill_draft(&self, new: &NewImage, input: Input, progress: &mut dyn Progress) -> Result<Filled> {
         let digest = &new.digest;
-        let at = self.layout().image_mount(digest);
         self.store().image_new(digest).map_err(|error| self.failed("make", digest, error))?;
+        self.with_mount_point(digest, |at| self.fill_mounted(new, input, at, progress))
+    }
+
+    /// Goes on with an empty place where the image can be mounted; it is gone afterwards.
+    fn with_mount_point<T>(&self, digest: &Digest, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        let at = self.layout().image_mount(digest);
         let prepared = self.sessions.prepare_mounts();
         prepared.map_err(|error| {
             Error::failed("mount", at.display().to_string(), std::io::Error::other(error))
         })?;
+        // What a crash left there.
+        self.unmount(digest)?;
         file::make_dir(&at, 0o700)?;
+        let done = work(&at);
+        let cleared = self.unmount(digest);
+        // What went wrong first is what matters.
+        let value = done?;
+        cleared.map(|()| value)
+    }
+
+    fn fill_mounted(
+        &self,
+        new: &NewImage,
+        input: Input,
+        at: &Path,
+        progress: &mut dyn Progress,
+    ) -> Result<Filled> {
+        let digest = &new.digest;
         let options = MountOptions { nosuid: true, nodev: true, ..MountOptions::default() };
-        let mounted = self.store().mount(&Tree::Image(digest.clone()), &at, options);
+        let mounted = self.store().mount(&Tree::Image(digest.clone()), at, options);
         mounted.map_err(|error| self.failed("mount", digest, error))?;
-        let filled = fill_input(input, &new.origin, &at, progress)?;
-        if !looks_like_root(&at)? {
+        let filled = fill_input(input, &new.origin, at, progress)?;
+        if !looks_like_root(at)? {
             return Err(Error::no_root(&new.origin));
         }
         if signals::asked_to_end().is_some() {
             return Err(Error::failed("import", &new.origin, Errno::INTR));
         }
-        mount::sync_filesystem(&at)?;
-        self.unmount(digest)?;
+        mount::sync_filesystem(at)?;
         Ok(filled)
     }
 
@@ -282,6 +341,11 @@ impl<'a> Images<'a> {
     fn failed(&self, op: &'static str, digest: &Digest, error: crate::store::Error) -> Error {
         Error::store(op, format!("image {}", digest.short()), error)
     }
+}
+
+/// Of one that nothing is known of, nobody knows whose it is.
+fn is_for(record: Option<&ImageRecord>, uid: u32) -> bool {
+    uid == 0 || record.is_some_and(|record| record.is_for(uid))
 }
 
 fn no_such(text: &str) -> Error {

@@ -14,6 +14,7 @@ use crate::import::hash::Sum;
 use crate::import::tar::archive::Archive;
 use crate::import::tar::stream::{Input, Piece, Stream};
 use crate::import::unpack::member::{Kind, Member};
+use crate::import::unpack::report::Beat;
 use crate::import::unpack::tree::{clean, split};
 use crate::import::unpack::{Site, broken};
 
@@ -30,22 +31,40 @@ pub(super) fn unpack(layers: &[Layer], site: &mut Site) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads layers to their ends and makes nothing: are they what they should be?
+pub(super) fn check(layers: &[Layer], beat: &Beat) -> io::Result<()> {
+    layers.iter().try_for_each(|layer| checked(layer, beat, |_| Ok(())))
+}
+
 fn apply(layer: &Layer, number: usize, site: &mut Site) -> io::Result<()> {
+    // Below the first layer there is nothing to white out.
+    let mut made = (number > 0).then(Made::default);
+    checked(layer, &site.beat.clone(), |plain| {
+        let mut archive = Archive::new(plain);
+        while let Some(member) = archive.next()? {
+            site.entry.clone_from(&member.path);
+            entry(&member, made.as_mut(), site, &mut archive)?;
+            site.entry.clear();
+        }
+        Ok(())
+    })
+}
+
+/// Reads a layer, what `read` leaves of it too, and compares it with what was promised.
+fn checked(
+    layer: &Layer,
+    beat: &Beat,
+    read: impl FnOnce(&mut dyn io::Read) -> io::Result<()>,
+) -> io::Result<()> {
     let (stored, plain) = (Sum::default(), Sum::default());
     let piece = Piece::new(layer.file.clone(), layer.at, layer.size);
     let input = match &layer.stored {
-        Some(_) => Input::over(Box::new(stored.over(piece)), site.beat.clone()),
-        None => Input::over(Box::new(piece), site.beat.clone()),
+        Some(_) => Input::over(Box::new(stored.over(piece)), beat.clone()),
+        None => Input::over(Box::new(piece), beat.clone()),
     };
-    let mut archive = Archive::new(plain.over(Stream::new(input)?));
-    // Below the first layer there is nothing to white out.
-    let mut made = (number > 0).then(Made::default);
-    while let Some(member) = archive.next()? {
-        site.entry.clone_from(&member.path);
-        entry(&member, made.as_mut(), site, &mut archive)?;
-        site.entry.clear();
-    }
-    io::copy(&mut archive.into_inner(), &mut io::sink())?;
+    let mut stream = plain.over(Stream::new(input)?);
+    read(&mut stream)?;
+    io::copy(&mut stream, &mut io::sink())?;
     if let Some(promised) = &layer.stored {
         stored.check(promised, "a layer")?;
     }

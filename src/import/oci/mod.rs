@@ -19,6 +19,7 @@ mod layout;
 mod tests;
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -29,7 +30,7 @@ pub(super) use layout::open as open_layout;
 
 use super::Filled;
 use super::error::{Error, Result};
-use super::unpack::Unpacking;
+use super::unpack::{Site, Unpacking};
 use crate::store::{Digest, Progress};
 
 /// Larger documents are none.
@@ -66,11 +67,29 @@ struct Layer {
 /// # Errors
 /// A layer is wrong or there is no room: an error that names the entry.
 pub(super) fn fill(image: &Image, name: &str, root: &Path, progress: &mut dyn Progress) -> Result<Filled> {
+    work(image, ("unpack", name), root, progress, |site| layers::unpack(&image.layers, site))
+}
+
+/// Reads all layers, to show that whoever names the image has them; `root` is an empty directory.
+///
+/// # Errors
+/// A layer is not what it should be.
+pub(super) fn prove(image: &Image, name: &str, root: &Path, progress: &mut dyn Progress) -> Result<()> {
+    work(image, ("check", name), root, progress, |site| layers::check(&image.layers, &site.beat)).map(drop)
+}
+
+fn work(
+    image: &Image,
+    (word, name): (&str, &str),
+    root: &Path,
+    progress: &mut dyn Progress,
+    job: impl FnOnce(&mut Site) -> io::Result<()>,
+) -> Result<Filled> {
     let mut keep: Vec<_> = image.layers.iter().map(|layer| layer.file.as_fd()).collect();
     keep.dedup_by_key(|fd| std::os::fd::AsRawFd::as_raw_fd(fd));
     let total = image.layers.iter().map(|layer| layer.size).sum();
-    let unpacking = Unpacking::start(&keep, name, root, |site| layers::unpack(&image.layers, site))?;
-    progress.start(&format!("unpack {name}"), Some(total));
+    let unpacking = Unpacking::start(&keep, name, root, job)?;
+    progress.start(&format!("{word} {name}"), Some(total));
     let filled = unpacking.finish(progress, None);
     progress.finish();
     filled

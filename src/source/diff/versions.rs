@@ -70,7 +70,7 @@ impl Sources<'_> {
     /// # Errors
     /// It does not stand, has no base, or a tree cannot be read.
     pub fn diff_session(&self, record: &Record, wanted: Wanted<'_>) -> Result<Compared, Error> {
-        let Some(base) = &record.base else { return Err(Error::NoBase(record.id.clone())) };
+        let base = record.base.as_ref().ok_or_else(|| Error::no_base(record))?;
         self.look_at(&record.template, base, |before| self.diff_with(record, before, wanted))
     }
 
