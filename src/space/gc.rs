@@ -219,6 +219,7 @@ impl<'a> Gc<'a> {
         &self,
         keep: impl Fn(&TemplateName) -> K,
     ) -> Result<(Vec<Item>, Vec<String>), Error> {
+        self.mend_images()?;
         let mut items = self.plan()?;
         let mut troubles = Vec::new();
         for item in items.iter_mut().filter(|item| item.action == Action::Remove) {

@@ -22,6 +22,14 @@ impl Gc<'_> {
         Images::new(self.sessions)
     }
 
+    /// An image that a crash left aside while it was being removed stands where it did: it is none that may go.
+    pub(super) fn mend_images(&self) -> Result<(), Error> {
+        for tree in self.sessions.store().images()? {
+            self.image_store().mend_unless_held(&tree.digest)?;
+        }
+        Ok(())
+    }
+
     /// The lines about images.
     pub(super) fn image_items(&self) -> Result<Vec<Item>, Error> {
         let mut items = Vec::new();

@@ -1,6 +1,6 @@
 //! Locks: flock(2) on files in a root-only directory that vanishes with a reboot.
 //!
-//! Order: a session's lock, then its template's, then the store's own. A session's lock file goes with the session, so a locker looks again
+//! Order: an image's lock, a session's, then its template's, then the store's own. A session's lock file goes with the session, so a locker looks again
 //! after it got the lock whether the file still stands (jj's `lock/unix.rs` has the same rule).
 
 use std::fs::{File, OpenOptions, TryLockError};

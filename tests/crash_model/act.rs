@@ -16,6 +16,7 @@ use zchroot::sys::identity::Account;
 use zchroot::sys::startup::Process;
 use zchroot::template::{self, Overlay, Profile, Warm};
 
+use crate::images;
 use crate::model::Op;
 use crate::world::{Handles, PROFILE_NAME, World, write_stamp};
 
@@ -25,7 +26,7 @@ pub(crate) const KEEP: usize = 1;
 /// Why an operation was refused or failed, with all causes.
 pub(crate) type Trouble = String;
 
-fn told(error: impl std::error::Error) -> Trouble {
+pub(crate) fn told(error: impl std::error::Error) -> Trouble {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -43,7 +44,7 @@ pub(crate) fn session(name: &str) -> SessionId {
     name.parse().unwrap()
 }
 
-fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
+pub(crate) fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
     NewRecord {
         id: session(id),
         kind,
@@ -66,7 +67,7 @@ fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
 }
 
 impl Handles<'_> {
-    fn profile(&self) -> Profile {
+    pub(crate) fn profile(&self) -> Profile {
         template::profile(self.layout, &PROFILE_NAME.parse().unwrap()).unwrap()
     }
 
@@ -125,7 +126,7 @@ impl Handles<'_> {
         ran
     }
 
-    fn exec(&self, id: &str) -> Result<(), Trouble> {
+    pub(crate) fn exec(&self, id: &str) -> Result<(), Trouble> {
         let record = self.sessions.records().load(&session(id)).map_err(told)?;
         let busybox = !matches!(record.kind, Kind::Source);
         let wish = Wish {
@@ -183,6 +184,9 @@ pub(crate) fn act(world: &World, op: &Op) -> Result<(), Trouble> {
         Op::Abort(id) => it.lock(id).and_then(|begun| it.sources.abort(begun).map_err(told)),
         Op::Rollback(of, id, to) => it.rollback(of, id, to),
         Op::Settle(name) => it.sources.settle(&template(name), KEEP).map(drop).map_err(told),
+        Op::ImageImport(stamp) => it.image_import(world, stamp),
+        Op::ImageRemove(stamp) => it.image_remove(stamp),
+        Op::ImageRun(stamp, id) => it.image_run(stamp, id),
         Op::Gc => it.gc(KEEP).map(drop),
         Op::Recover => it.recover().map(drop),
     })
@@ -222,8 +226,10 @@ pub(crate) fn history(world: &World, stamps: &[u32]) {
 
 /// What is to be imported carries the stamp that it will be known by.
 pub(crate) fn before(world: &World, op: &Op) {
-    if let Op::Create(_, stamp) = op {
-        write_stamp(&world.host().join("source"), *stamp);
+    match op {
+        Op::Create(_, stamp) => write_stamp(&world.host().join("source"), *stamp),
+        Op::ImageImport(stamp) => images::pack(world, *stamp),
+        _ => {}
     }
 }
 

@@ -11,6 +11,7 @@ use zchroot::source::Version;
 use zchroot::store::{MountOptions, TemplateName, Tree, VersionId, pointer};
 
 use crate::act::{KEEP, act, session};
+use crate::images;
 use crate::model::{Model, Op, Session};
 use crate::world::{Handles, World, describe, list, read_stamp};
 
@@ -23,11 +24,14 @@ pub(crate) struct Violation {
 
 pub(crate) type Checked<T = ()> = Result<T, Violation>;
 
-const ONLY_OURS: &str = "I1 every tree is a version, a draft with a record or a session with a record";
+pub(crate) const ONLY_OURS: &str =
+    "I1 every tree is a version, a draft with a record or a session with a record";
 const ORIGIN: &str = "I2 every session is a clone of the version that its record names";
-const CURRENT: &str = "I3 a template has one current version, the pointer names it, and it can be read";
+pub(crate) const CURRENT: &str =
+    "I3 a template has one current version, the pointer names it, and it can be read";
 const GENERATIONS: &str = "I4 generations are 1, 2, 3, each made from the one before";
-const NOTHING_LEFT: &str = "I5 no mount, lock, process or temp file is there without a living session";
+pub(crate) const NOTHING_LEFT: &str =
+    "I5 no mount, lock, process or temp file is there without a living session";
 const OUTSIDE: &str = "I6 nothing outside the installation changed";
 const REPEATED: &str = "I7 recover finds nothing more to recover";
 const REPORTED: &str = "I8 what was reported is so";
@@ -36,11 +40,15 @@ const OLD_OR_NEW: &str = "I10 the old state or the new one, never a third";
 const UNTOUCHED: &str = "I11 the tree of a living session is as it was";
 const BASELINE: &str = "I12 after the last session nothing is left but the kept versions";
 
-fn hold(rule: &'static str, is: bool, what: impl FnOnce() -> String) -> Checked {
+pub(crate) fn hold(rule: &'static str, is: bool, what: impl FnOnce() -> String) -> Checked {
     if is { Ok(()) } else { Err(Violation { rule, what: what() }) }
 }
 
-fn must<T, E: std::fmt::Debug>(rule: &'static str, what: &str, result: Result<T, E>) -> Checked<T> {
+pub(crate) fn must<T, E: std::fmt::Debug>(
+    rule: &'static str,
+    what: &str,
+    result: Result<T, E>,
+) -> Checked<T> {
     result.map_err(|error| Violation { rule, what: format!("{what}: {error:?}") })
 }
 
@@ -80,6 +88,7 @@ pub(crate) fn check(world: &World, expected: &Expected<'_>) -> Checked {
     hold(OUTSIDE, describe(&world.host()) == expected.host, || format!("{:?}", describe(&world.host())))?;
     trees(world, &seen)?;
     nothing_left(world, &seen)?;
+    images::nothing_left(world, &seen)?;
     if expected.deep {
         repeated(world)?;
         usable(world, &seen)?;
@@ -139,7 +148,7 @@ pub(crate) fn difference(before: &[String], after: &[String]) -> String {
 /// The installation as users see it. Every rule that can be seen on the way is checked.
 pub(crate) fn observe(world: &World) -> Checked<Model> {
     world.process(|it| {
-        let mut model = Model::default();
+        let mut model = Model { images: images::observe(it)?, ..Model::default() };
         let drafts = drafts(it)?;
         for template in must(CURRENT, "list templates", it.store.templates())? {
             let versions = history(it, &template, &drafts)?;
@@ -289,7 +298,8 @@ fn pool(world: &World, fake: &zchroot::store::fake::FakeStore, seen: &Model) -> 
     })?;
     let clones = names.iter().filter(|name| name.starts_with("sessions/")).count();
     let bytes = list(&world.trees()).len();
-    let accounted = heads.len() + snapshots.len() + clones;
+    let images = names.iter().filter(|name| name.starts_with("images/")).count();
+    let accounted = heads.len() + snapshots.len() + clones + images;
     hold(ONLY_OURS, bytes == accounted, || format!("{bytes} trees of bytes for {names:?}"))?;
     for line in fake.origins() {
         let is_flat = line.starts_with("sessions/") || drafts > 0 || heads.len() > seen.templates.len();
@@ -396,5 +406,6 @@ fn usable(world: &World, seen: &Model) -> Checked {
     hold(BASELINE, left == model, || format!("{left:?}, not {model:?}"))?;
     trees(world, &left)
         .and_then(|()| nothing_left(world, &left))
+        .and_then(|()| images::nothing_left(world, &left))
         .map_err(|it| Violation { rule: BASELINE, what: it.what })
 }

@@ -199,6 +199,7 @@ fn set(scenario: &Scenario, backend: Backend) -> Stage {
             }
             Step::KilledAt(op, name) => {
                 let at = place_of(scenario, backend, index, op, name);
+                before(&world, op);
                 let (result, _) = effect::run(Plan { at, mode: Mode::Crash }, || act(&world, op));
                 assert!(result.is_err(), "{op:?} was not killed at {name}");
                 world.after_crash();

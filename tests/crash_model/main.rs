@@ -21,6 +21,7 @@
 mod act;
 mod check;
 mod driver;
+mod images;
 mod model;
 mod world;
 
@@ -68,6 +69,9 @@ const SUPERSEDED: &[Step] = &[
     Step::Do(End("old")),
 ];
 const REBOOTED: &[Step] = &[Step::Do(SourceBegin("sid", "kept")), Step::Do(Write("kept", 8)), Step::Reboot];
+const IMAGE: &[Step] = &[Step::Do(ImageImport(4)), Step::Do(ImageImport(5))];
+/// One that is about to be complete.
+const HALF_IMAGE: &[Step] = &[Step::Do(ImageImport(4)), Step::KilledAt(ImageImport(5), "fsync")];
 /// A session whose tree is there and whose record is not yet `ready`; a draft that is being made; a left-over clone.
 const KILLED: &[Step] = &[
     Step::KilledAt(SourceBegin("sid", "work"), "make mount private"),
@@ -101,6 +105,12 @@ enumerated! {
     settle: Scenario { bare: false, before: SUPERSEDED, op: Settle("sid"), least: (3, 3), failure_is_old: false };
     gc: Scenario { bare: false, before: SUPERSEDED, op: Gc, least: (3, 3), failure_is_old: false };
     gc_after_crashes: Scenario { bare: false, before: KILLED, op: Gc, least: (3, 3), failure_is_old: false };
+    image_import: Scenario { bare: false, before: NOTHING, op: ImageImport(5), least: (12, 15), failure_is_old: true };
+    image_import_of_what_is_there: Scenario { bare: false, before: IMAGE, op: ImageImport(5), least: (4, 4), failure_is_old: false };
+    image_import_after_a_crash: Scenario { bare: false, before: HALF_IMAGE, op: ImageImport(5), least: (12, 15), failure_is_old: false };
+    image_remove: Scenario { bare: false, before: IMAGE, op: ImageRemove(5), least: (3, 5), failure_is_old: false };
+    image_run: Scenario { bare: false, before: IMAGE, op: ImageRun(5, "work"), least: (20, 20), failure_is_old: false };
+    gc_of_images: Scenario { bare: false, before: HALF_IMAGE, op: Gc, least: (3, 3), failure_is_old: false };
     recover_after_a_reboot: Scenario { bare: false, before: REBOOTED, op: Recover, least: (20, 20), failure_is_old: false };
     recover_after_crashes: Scenario { bare: false, before: KILLED, op: Recover, least: (10, 10), failure_is_old: false };
     recover_a_commit_that_others_followed: Scenario { bare: false, before: OVERTAKEN, op: Recover, least: (6, 6), failure_is_old: false };

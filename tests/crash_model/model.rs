@@ -1,6 +1,6 @@
 //! The reference: what must be so after an operation, in numbers. Trees are their stamps, versions their generation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::act::KEEP;
 
@@ -10,6 +10,8 @@ pub(crate) struct Model {
     /// The stamps of all versions of each template, oldest first; the last one is current.
     pub(crate) templates: BTreeMap<String, Vec<u32>>,
     pub(crate) sessions: BTreeMap<String, Session>,
+    /// The stamps of the images.
+    pub(crate) images: BTreeSet<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,11 @@ pub(crate) enum Op {
     /// Commits the tree of an older generation, in a session of this name.
     Rollback(&'static str, &'static str, usize),
     Settle(&'static str),
+    /// Imports the archive of this stamp.
+    ImageImport(u32),
+    ImageRemove(u32),
+    /// As `Run`, of an image.
+    ImageRun(u32, &'static str),
     Gc,
     Recover,
 }
@@ -88,6 +95,13 @@ impl Model {
                 (to < versions.len() && !self.sessions.contains_key(session)).then_some(())?;
                 let stamp = *versions.get(to.checked_sub(1)?)?;
                 self.kept(template, KEEP).contains(&to).then(|| versions.push(stamp))?;
+            }
+            Op::ImageImport(stamp) => {
+                new.images.insert(stamp);
+            }
+            Op::ImageRemove(stamp) => new.images.remove(&stamp).then_some(())?,
+            Op::ImageRun(stamp, session) => {
+                (self.images.contains(&stamp) && !self.sessions.contains_key(session)).then_some(())?;
             }
             Op::Init | Op::Settle(_) | Op::Gc | Op::Recover => {}
         }

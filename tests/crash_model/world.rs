@@ -205,7 +205,7 @@ impl World {
             };
             seen.insert(self.relative(&path), what);
         }
-        for folder in ["templates", "drafts", "sessions", "trash"] {
+        for folder in ["templates", "drafts", "sessions", "trash", "images"] {
             for name in list(&store.join(folder)) {
                 let below = list(&store.join(folder).join(&name));
                 if !below.is_empty() {

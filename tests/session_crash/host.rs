@@ -40,6 +40,18 @@ impl Deref for Host {
     }
 }
 
+impl Drop for Host {
+    /// A pool that somebody reads in, for digests, cannot be destroyed.
+    fn drop(&mut self) {
+        for _ in 0..500 {
+            if self.installation.digesting().is_empty() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
 impl Host {
     pub(crate) fn on_directories() -> Self {
         let installation = Installation::new();

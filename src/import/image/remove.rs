@@ -52,6 +52,17 @@ impl Images<'_> {
         self.unmount(digest).map(|()| true)
     }
 
+    /// Brings an image to where it was that a crash left halfway; of one that somebody works on that is his to do.
+    ///
+    /// # Errors
+    /// It cannot be looked at or brought back.
+    pub fn mend_unless_held(&self, digest: &Digest) -> Result<()> {
+        match self.try_lock(digest)? {
+            Some(_lock) => self.mend(digest),
+            None => Ok(()),
+        }
+    }
+
     /// Whether somebody works on an image just now.
     ///
     /// # Errors
