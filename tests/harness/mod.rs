@@ -142,9 +142,8 @@ impl Installation {
         pids.filter(|pid: &i32| {
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
             let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-            let ours = |link: PathBuf| {
-                std::fs::read_link(link).is_ok_and(|target| target.starts_with(self.path()))
-            };
+            let ours =
+                |link: PathBuf| std::fs::read_link(link).is_ok_and(|target| target.starts_with(self.path()));
             name.is_ok_and(|name| name == "zchroot-digest\n") && fds.flatten().any(|fd| ours(fd.path()))
         })
         .collect()
