@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use super::chance::Chance;
+use super::harness::wait_until;
 use super::place::Place;
 
 const TEMPLATES: [&str; 2] = ["oak", "yew"];
@@ -40,6 +41,8 @@ fn look(place: &Place, at: usize, most: &mut Most) {
     for template in TEMPLATES {
         trees(place, template, most);
     }
+    // A digest looks at its version through a clone of its own.
+    wait_until("all digests are made", || place.host.digesting().is_empty());
     place.host.zchroot(["gc"]).ok();
     for template in TEMPLATES {
         let there = trees(place, template, most);

@@ -53,7 +53,7 @@ fn race(place: &Place, test: &str, readers: usize, seconds: u64) -> super::histo
     });
     world.run(readers + 1, TEMPLATES[0], "last", "0");
     place.in_the_end(&TEMPLATES, &log);
-    place.host.assert_nothing_left();
+    place.clear_up();
     let history = log.history();
     count::judge(&format!("store={} readers={readers} seconds={seconds}", place.store), &log, "");
     for event in &history.events {
