@@ -41,7 +41,7 @@ fn look(place: &Place, at: usize, most: &mut Most) {
     for template in TEMPLATES {
         trees(place, template, most);
     }
-    // A digest looks at its version through a clone of its own.
+    // Who makes a digest holds a version that settle has let go.
     wait_until("all digests are made", || place.host.digesting().is_empty());
     place.host.zchroot(["gc"]).ok();
     for template in TEMPLATES {

@@ -166,10 +166,7 @@ fn zfs_crash_power_cut_at_every_step_of_begin_and_end() {
 fn zfs_crash_power_cut_at_every_step_of_a_collection() {
     let begun = Instant::now();
     let (rig, ops) = rig_with_template(1);
-    rig.host.configure(&format!(
-        "version = 1\nstore = \"zfs\"\ngrace = \"0s\"\ndigests = \"gc\"\n[zfs]\npool = \"{}\"\n",
-        rig.inner
-    ));
+    rig.host.configure(&rig::config(&rig.inner, "0s"));
     ops.note(&begins("stays"), || rig.host.zchroot(["begin", TEMPLATE, "-n", "stays"]).ok().status == 0);
     for generation in 2..=4 {
         update_and_die_before_settling(&rig, &ops, generation);

@@ -50,6 +50,7 @@ impl Rig {
         );
         let host = Installation::empty();
         host.zchroot(["init", "--pool", &inner]).ok();
+        host.configure(&config(&inner, "15m"));
         Self { host, inner, cuts: AtomicUsize::new(0), outer }
     }
 
@@ -85,12 +86,17 @@ impl Rig {
             let text = std::fs::read_to_string(entry.path()).unwrap();
             copy.host.write(&format!("/etc/zchroot/templates.d/{}", entry.file_name().display()), &text);
         }
-        copy.host.configure(&format!(
-            "version = 1\nstore = \"zfs\"\ngrace = \"0s\"\ndigests = \"gc\"\n[zfs]\npool = \"{}\"\n",
-            copy.pool
-        ));
+        copy.host.configure(&config(&copy.pool, "0s"));
         copy
     }
+}
+
+/// Without digests: they are made in the background, and a pool that is read cannot be exported. What is left of one
+/// is a clone without a record or a temp file, as of anything else.
+pub fn config(pool: &str, grace: &str) -> String {
+    format!(
+        "version = 1\nstore = \"zfs\"\ngrace = \"{grace}\"\ndigests = \"never\"\n[zfs]\npool = \"{pool}\"\n"
+    )
 }
 
 impl Drop for Rig {

@@ -10,7 +10,7 @@ use zchroot::session::record::{Kind, Record, State};
 /// The columns of the listing: `zfs list -Hpr -t filesystem,snapshot -o COLUMNS BASE/zchroot`.
 pub const COLUMNS: &str = "name,origin,defer_destroy,zchroot:current";
 
-/// All states that a copy can show, each a line of the table in docs/crash-model-power.md. A cut shows as many
+/// All states that a copy can show, each a line of the table in docs/crash-model.md. A cut shows as many
 /// of them as things were going on.
 pub const ALL: [&str; 32] = [
     AT_REST,

@@ -139,6 +139,9 @@ fn superfluous(versions: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// Clones of sessions, heads of a template beside its current one, superfluous snapshots.
+///
+/// What a rollback went over stands under its former head, which then is a clone of the current one: that head, and
+/// the snapshot that both descend from, stay as long as `keep` wants the version.
 #[cfg(feature = "zfs")]
 fn datasets(pool: &Pool) -> Vec<String> {
     let list = |options: &[&str], of: &str| -> Vec<String> {
@@ -148,16 +151,26 @@ fn datasets(pool: &Pool) -> Vec<String> {
     };
     let mut found = list(&["-o", "name"], "sessions");
     let mut snapshots: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // Beside the current one: a head, and the snapshot that it is a clone of.
+    let mut heads: Vec<(String, String)> = Vec::new();
     // The heads inherit the property from their template.
-    for line in list(&["-t", "filesystem,snapshot", "-o", "name,zchroot:current"], "templates") {
-        let (name, current) = line.split_once('\t').unwrap();
+    for line in list(&["-t", "filesystem,snapshot", "-o", "name,zchroot:current,origin"], "templates") {
+        let [name, current, origin] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let [.., template, last] = name.split('/').collect::<Vec<_>>()[..] else { panic!("{name}") };
         match last.contains('@') {
             true => snapshots.entry(template.to_owned()).or_default().push(name.to_owned()),
             false if template == "templates" || last == current => {}
-            false => found.push(name.to_owned()),
+            false => heads.push((name.to_owned(), origin.to_owned())),
         }
     }
-    found.extend(snapshots.into_values().flat_map(|names| superfluous(names.into_iter())));
+    let all: Vec<String> = snapshots.values().flatten().cloned().collect();
+    let superfluous: Vec<String> =
+        snapshots.into_values().flat_map(|names| superfluous(names.into_iter())).collect();
+    let (branches, others): (Vec<_>, Vec<_>) = heads.into_iter().partition(|(head, origin)| {
+        let own = format!("{head}@{}", head.rsplit('/').next().unwrap());
+        all.contains(&own) && !superfluous.contains(&own) && origin != "-"
+    });
+    found.extend(others.into_iter().map(|(head, _)| head));
+    found.extend(superfluous.into_iter().filter(|name| branches.iter().all(|(_, origin)| origin != name)));
     found
 }
