@@ -196,3 +196,8 @@ fn fake_every_operation_stands_a_fault_at_every_effect() {
 fn dir_every_operation_stands_a_fault_at_every_effect() {
     faults::every_operation_stands_a_fault_at_every_effect(&|| Box::new(DirLab::in_memory()));
 }
+
+#[test]
+fn dir_a_tree_is_on_the_disk_before_the_pointer_names_it() {
+    faults::a_tree_is_on_the_disk_before_the_pointer_names_it(&DirLab::in_memory());
+}
