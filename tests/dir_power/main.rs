@@ -62,7 +62,7 @@ impl Work {
         let said = words.iter().take(3).copied().collect::<Vec<_>>().join(" ");
         let (rig, cuts) = (&self.rig, &mut self.cuts);
         self.ops.note(whats, || {
-            step::through(&rig.host, Steps::Trees, words, |call| {
+            step::through(&rig.host, rig.beside.steps(), words, |call| {
                 cuts.extend(rig.cut(&format!("{said}: {call}"), untouched(rig), false));
                 Go::On
             })
@@ -159,8 +159,8 @@ fn is_written(rig: &Rig, generation: usize) -> bool {
         .any(|draft| draft.path().join(format!("srv/moving-{generation}")).exists())
 }
 
-/// Cuts the power through all the work.
-fn cut_through(kind: FileSystem, beside: Beside, one_of: u64) {
+/// Cuts the power through all the work. Of steps and reports one of so many is looked at.
+fn cut_through(kind: FileSystem, beside: Beside, one_of: (u64, u64)) {
     let begun = Instant::now();
     let rig = Rig::new(kind, beside, Choice::one_of(one_of));
     let mut work = Work { rig, ops: Ops::default(), cuts: Vec::new() };
@@ -169,35 +169,36 @@ fn cut_through(kind: FileSystem, beside: Beside, one_of: u64) {
     work.rig.put_away();
     let mut count = Count::default();
     count.look(&work.rig, &work.ops, &work.cuts);
-    count.finish(&format!("{kind:?} {beside:?}"), begun, &["source.ready", "begin.ready", state::AT_REST]);
+    // Those that no sample misses.
+    count.finish(&format!("{kind:?} {beside:?}"), begun, &["begin.ready"]);
 }
 
 #[test]
 fn dir_crash_power_cut_on_ext4_leaves_what_was_reported() {
-    cut_through(FileSystem::Ext4, Beside::Nobody, 2);
+    cut_through(FileSystem::Ext4, Beside::Nobody, (6, 1));
 }
 
 #[test]
 fn dir_crash_power_cut_on_ext4_beside_another_who_flushes_leaves_what_was_reported() {
-    cut_through(FileSystem::Ext4, Beside::AnotherWhoFlushes, 50);
+    cut_through(FileSystem::Ext4, Beside::AnotherWhoFlushes, (300, 2));
 }
 
 #[test]
 fn dir_crash_power_cut_on_xfs_leaves_what_was_reported() {
-    cut_through(FileSystem::Xfs, Beside::Nobody, 4);
+    cut_through(FileSystem::Xfs, Beside::Nobody, (16, 2));
 }
 
 #[test]
 fn dir_crash_power_cut_on_xfs_beside_another_who_flushes_leaves_what_was_reported() {
-    cut_through(FileSystem::Xfs, Beside::AnotherWhoFlushes, 50);
+    cut_through(FileSystem::Xfs, Beside::AnotherWhoFlushes, (600, 4));
 }
 
 #[test]
 fn dir_crash_power_cut_on_btrfs_leaves_what_was_reported() {
-    cut_through(FileSystem::Btrfs, Beside::Nobody, 4);
+    cut_through(FileSystem::Btrfs, Beside::Nobody, (16, 2));
 }
 
 #[test]
 fn dir_crash_power_cut_on_btrfs_beside_another_who_flushes_leaves_what_was_reported() {
-    cut_through(FileSystem::Btrfs, Beside::AnotherWhoFlushes, 50);
+    cut_through(FileSystem::Btrfs, Beside::AnotherWhoFlushes, (600, 4));
 }

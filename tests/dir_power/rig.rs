@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::harness::{Installation, left, wait_until};
 use crate::seen;
 use crate::state::Seen;
+use crate::step::Steps;
 
 /// Where the state of an installation lies.
 const STATE: &str = "/var/lib/zchroot";
@@ -70,6 +71,16 @@ pub enum Beside {
     AnotherWhoFlushes,
 }
 
+impl Beside {
+    /// What nobody flushes is no step if nobody is beside us: the disk is as it was.
+    pub fn steps(self) -> Steps {
+        match self {
+            Self::Nobody => Steps::Paths,
+            Self::AnotherWhoFlushes => Steps::Trees,
+        }
+    }
+}
+
 /// A moment at which the power went.
 #[derive(Debug, Clone)]
 pub struct Cut {
@@ -95,13 +106,13 @@ struct Disk {
 pub struct Choice {
     pub long: bool,
     seed: u64,
-    /// One of so many, but for those at which something was just reported.
-    one_of: u64,
+    /// One step of so many, and one report of so many.
+    one_of: (u64, u64),
 }
 
 impl Choice {
     /// By ZCHROOT_TEST_SEED, or else by chance; all, with ZCHROOT_TEST_LONG.
-    pub fn one_of(one_of: u64) -> Self {
+    pub fn one_of(one_of: (u64, u64)) -> Self {
         use std::hash::{BuildHasher as _, Hasher as _};
         let given =
             std::env::var("ZCHROOT_TEST_SEED").ok().map(|seed| seed.parse().expect("a number as seed"));
@@ -111,10 +122,10 @@ impl Choice {
         Self { long: std::env::var_os("ZCHROOT_TEST_LONG").is_some(), seed, one_of }
     }
 
-    fn takes(&self, number: usize) -> bool {
-        let mixed = (self.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-            .wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        self.long || (mixed >> 33).is_multiple_of(self.one_of)
+    fn takes(&self, number: usize, reported: bool) -> bool {
+        let mixed = self.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
+        self.long || mixed.is_multiple_of(if reported { self.one_of.1 } else { self.one_of.0 })
     }
 }
 
@@ -122,10 +133,11 @@ impl Choice {
 pub struct Rig {
     pub host: Installation,
     kind: FileSystem,
-    beside: Beside,
+    pub beside: Beside,
     choice: Choice,
     device: String,
     disks: RefCell<Vec<Disk>>,
+    /// How many were made, looked at or not.
     cuts: std::cell::Cell<usize>,
     /// Dropped last: the images lie in it.
     images: tempfile::TempDir,
@@ -133,6 +145,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(kind: FileSystem, beside: Beside, choice: Choice) -> Self {
+        leave_the_mounts_of_others();
         let host = Installation::empty();
         // In memory, if it can be: it is copied at each cut.
         let memory = Path::new("/dev/shm");
@@ -159,7 +172,7 @@ impl Rig {
     /// Cuts the power, without the work noticing; `None` if this one is not to be looked at.
     pub fn cut(&self, place: &str, untouched: bool, reported: bool) -> Option<Cut> {
         self.cuts.set(self.cuts.get() + 1);
-        let taken = reported || self.choice.takes(self.cuts.get());
+        let taken = self.choice.takes(self.cuts.get(), reported);
         if taken && self.beside == Beside::AnotherWhoFlushes {
             let mut file = std::fs::File::create(self.host.at(STATE).join("another")).unwrap();
             file.write_all(place.as_bytes()).unwrap();
@@ -261,6 +274,20 @@ impl Drop for Copy {
     }
 }
 
+/// Into a mount namespace of our own: whoever else makes one meanwhile would have a copy of our mounts in it, and a file
+/// system is unmounted when the last of them is. Those that others have just now are not kept here either.
+fn leave_the_mounts_of_others() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    for at in left::mounts(Path::new("/")).iter().rev() {
+        let text = at.to_string_lossy();
+        if text.contains("/zchroot-test-") || text.contains("/run/zchroot/") {
+            let _ = umount2(at, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
 /// Waits until a device has let its file go, and lets btrfs forget that it knew a file system there.
 fn forget(kind: FileSystem, device: &str, file: &Path) {
     let backing = format!("/sys/block/{device}/loop/backing_file");
@@ -278,7 +305,7 @@ fn forget(kind: FileSystem, device: &str, file: &Path) {
 /// The loop device that is mounted at a place.
 fn device_of(at: &Path) -> String {
     assert!(left::mounts(at).contains(&at.to_owned()));
-    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let line = table.lines().find(|line| line.split(' ').nth(4) == at.to_str()).unwrap();
     let source = line.rsplit(" - ").next().unwrap().split(' ').nth(1).unwrap();
     source.strip_prefix("/dev/").unwrap().to_owned()
