@@ -102,31 +102,42 @@ struct Disk {
     file: Option<PathBuf>,
 }
 
-/// Which cuts are looked at.
+/// Which cuts are looked at: of those at a step one of `steps`, of those at which something was just reported one of
+/// `reports`.
+#[derive(Debug, Clone, Copy)]
 pub struct Choice {
-    pub long: bool,
-    seed: u64,
-    /// One step of so many, and one report of so many.
-    one_of: (u64, u64),
+    pub round: usize,
+    pub steps: usize,
+    pub reports: usize,
 }
 
 impl Choice {
-    /// By ZCHROOT_TEST_SEED, or else by chance; all, with ZCHROOT_TEST_LONG.
-    pub fn one_of(one_of: (u64, u64)) -> Self {
-        use std::hash::{BuildHasher as _, Hasher as _};
-        let given =
-            std::env::var("ZCHROOT_TEST_SEED").ok().map(|seed| seed.parse().expect("a number as seed"));
-        let by_chance = || std::collections::hash_map::RandomState::new().build_hasher().finish() >> 32;
-        let seed = given.unwrap_or_else(by_chance);
-        println!("ZCHROOT_TEST_SEED={seed}");
-        Self { long: std::env::var_os("ZCHROOT_TEST_LONG").is_some(), seed, one_of }
+    /// One round of these, by ZCHROOT_TEST_SEED, or else by chance; with ZCHROOT_TEST_LONG so many rounds that none is
+    /// left out.
+    pub fn rounds(steps: usize, reports: usize, long: usize) -> Vec<Self> {
+        if Self::is_long() {
+            return (0..long).map(|round| Self { round, steps: long, reports: long }).collect();
+        }
+        vec![Self { round: seed(), steps, reports }]
     }
 
-    fn takes(&self, number: usize, reported: bool) -> bool {
-        let mixed = self.seed ^ (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 33;
-        self.long || mixed.is_multiple_of(if reported { self.one_of.1 } else { self.one_of.0 })
+    pub fn is_long() -> bool {
+        std::env::var_os("ZCHROOT_TEST_LONG").is_some()
     }
+}
+
+/// The same all the time, and printed once.
+fn seed() -> usize {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    static SEED: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    let given =
+        || std::env::var("ZCHROOT_TEST_SEED").ok().map(|seed| seed.parse().expect("a number as seed"));
+    let by_chance = || std::collections::hash_map::RandomState::new().build_hasher().finish() >> 32;
+    *SEED.get_or_init(|| {
+        let seed: u64 = given().unwrap_or_else(by_chance);
+        println!("ZCHROOT_TEST_SEED={seed}");
+        usize::try_from(seed).unwrap()
+    })
 }
 
 /// The file system, and the installation whose state is on it.
@@ -137,8 +148,8 @@ pub struct Rig {
     choice: Choice,
     device: String,
     disks: RefCell<Vec<Disk>>,
-    /// How many were made, looked at or not.
-    cuts: std::cell::Cell<usize>,
+    /// How many there were, looked at or not: reports, and steps.
+    cuts: std::cell::Cell<(usize, usize)>,
     /// Dropped last: the images lie in it.
     images: tempfile::TempDir,
 }
@@ -157,7 +168,7 @@ impl Rig {
         let device = device_of(&host.at(STATE));
         host.zchroot(["init"]).ok();
         host.configure(CONFIG);
-        let (disks, cuts) = (RefCell::default(), std::cell::Cell::new(0));
+        let (disks, cuts) = (RefCell::default(), std::cell::Cell::new((0, 0)));
         let rig = Self { host, kind, beside, choice, device, disks, cuts, images };
         rig.flush();
         rig
@@ -171,8 +182,12 @@ impl Rig {
 
     /// Cuts the power, without the work noticing; `None` if this one is not to be looked at.
     pub fn cut(&self, place: &str, untouched: bool, reported: bool) -> Option<Cut> {
-        self.cuts.set(self.cuts.get() + 1);
-        let taken = self.choice.takes(self.cuts.get(), reported);
+        let (mut reports, mut steps) = self.cuts.get();
+        let (count, one_of) =
+            if reported { (&mut reports, self.choice.reports) } else { (&mut steps, self.choice.steps) };
+        *count += 1;
+        let taken = *count % one_of == self.choice.round % one_of;
+        self.cuts.set((reports, steps));
         if taken && self.beside == Beside::AnotherWhoFlushes {
             let mut file = std::fs::File::create(self.host.at(STATE).join("another")).unwrap();
             file.write_all(place.as_bytes()).unwrap();
