@@ -99,7 +99,7 @@ fn dir_what_is_no_name_is_a_usage_error_everywhere() {
         for (words, option) in [
             (&["history"][..], "<TEMPLATE>"),
             (&["begin"], "<TEMPLATE>"),
-            (&["run"], "<TEMPLATE>"),
+            (&["run"], "[TEMPLATE]"),
             (&["update"], "<TEMPLATE>"),
             (&["create", "--from=/nowhere"], "<TEMPLATE>"),
             (&["exec"], "<SESSION>"),

@@ -91,6 +91,11 @@ fn crash_spin_a_pointer_that_is_written_before_the_commit_is_found() {
 }
 
 #[test]
+fn crash_spin_a_change_that_is_begun_on_what_the_pointer_does_not_say_yet_is_found() {
+    is_found(&["-DGCS=0", "-DTRUTH_FIRST"], "(generation[v]>=told)");
+}
+
+#[test]
 fn crash_spin_a_pointer_that_is_written_from_memory_is_found() {
     is_found(&["-DGCS=0", "-DREMEMBERED"], "(tries<=(2+1))");
 }

@@ -151,6 +151,8 @@ fn every_key_of_the_host_s_configuration_is_described() {
     let mut known = keys("src/template/config.rs", "File");
     known.remove("zfs");
     known.extend(keys("src/template/config.rs", "ZfsTable"));
+    known.remove("images");
+    known.extend(keys("src/template/config.rs", "ImagesTable"));
     assert_eq!(tags(section(&page("zchroot.toml.5"), "KEYS")), known);
 }
 

@@ -9,7 +9,7 @@ mod contract;
 
 use contract::Lab;
 use contract::labs::{DirLab, FakeLab};
-use contract::{faults, races, rules};
+use contract::{faults, images, races, rules};
 
 /// Makes the tests of one rule, a test per store.
 macro_rules! on_every_store {
@@ -33,6 +33,26 @@ macro_rules! on_every_store {
 }
 
 on_every_store! {
+    images::an_image_is_none_until_it_is_complete =>
+        fake_an_image_is_none_until_it_is_complete
+        dir_an_image_is_none_until_it_is_complete
+        zfs_an_image_is_none_until_it_is_complete;
+    images::a_complete_image_is_read_only =>
+        fake_a_complete_image_is_read_only
+        dir_a_complete_image_is_read_only
+        zfs_a_complete_image_is_read_only;
+    images::sessions_of_an_image_are_its_own_and_keep_it =>
+        fake_sessions_of_an_image_are_its_own_and_keep_it
+        dir_sessions_of_an_image_are_its_own_and_keep_it
+        zfs_sessions_of_an_image_are_its_own_and_keep_it;
+    images::a_template_made_of_an_image_lives_its_own_life =>
+        fake_a_template_made_of_an_image_lives_its_own_life
+        dir_a_template_made_of_an_image_lives_its_own_life
+        zfs_a_template_made_of_an_image_lives_its_own_life;
+    images::a_draft_of_an_image_can_be_thrown_away_but_not_while_it_is_mounted =>
+        fake_a_draft_of_an_image_can_be_thrown_away_but_not_while_it_is_mounted
+        dir_a_draft_of_an_image_can_be_thrown_away_but_not_while_it_is_mounted
+        zfs_a_draft_of_an_image_can_be_thrown_away_but_not_while_it_is_mounted;
     rules::an_empty_store_has_nothing =>
         fake_an_empty_store_has_nothing
         dir_an_empty_store_has_nothing

@@ -11,8 +11,10 @@
  *
  * With one of these defined the model is wrong, and pan has to say so (tests/crash_spin.rs):
  *   NO_COMPARE        a commit does not look whether its base is still current
- *   REMEMBERED        who publishes writes into the pointer what he committed, instead of what is current
+ *   REMEMBERED        who publishes writes into the pointer what he committed, instead of what is current, and the
+ *                     lock is taken after the commit
  *   POINTER_FIRST     the pointer is written before the commit
+ *   TRUTH_FIRST       a source session is begun on what is current, whether the pointer says so or not
  *   RECORD_LATE       a draft is made before its record
  *   RECORDS_FIRST     gc looks at the records before it looks at the drafts
  *   KEEP_FIRST        settle looks which version is current before it looks which there are, and drops also what
@@ -43,7 +45,7 @@ byte clones[VERSIONS];           /* sessions' trees cloned from it */
 byte base_of[VERSIONS];          /* of a draft's record; NONE: no record */
 byte reader_base[READERS + 1];       /* of a session's record; NONE: no record */
 byte generation[VERSIONS];
-byte reported = 0;               /* the newest generation whose maker was told that it is committed */
+byte reported = 0;               /* the newest generation that somebody was told of: its maker, or who began from it */
 bool pointer_lock, settle_lock;
 byte running = 0;
 byte deaths = 0;                 /* processes that were killed: at most DEATHS */
@@ -60,9 +62,13 @@ inline clear() {
     truth = 0; v = 0; do :: v < VERSIONS -> goes[v] = false; v++ :: else -> v = 0; break od
 }
 
-/* pointer::follow. A lock goes with its holder. */
+/* pointer::Held::take. A lock goes with its holder. */
+inline hold() {
+    atomic { !pointer_lock -> pointer_lock = true }
+}
+
+/* pointer::Held::follow, which lets go of it. */
 inline follow(mine) {
-    atomic { !pointer_lock -> pointer_lock = true };
 #ifdef REMEMBERED
     truth = mine;
 #else
@@ -73,6 +79,11 @@ inline follow(mine) {
     :: atomic { deaths < DEATHS -> deaths++; pointer_lock = false; goto dead }
     fi;
     atomic { pointer = truth; pointer_lock = false }
+}
+
+/* Somebody was told of this generation. */
+inline tell(g) {
+    if :: g > reported -> reported = g :: else fi
 }
 
 #ifdef KEEP_FIRST
@@ -125,10 +136,18 @@ inline settle() {
 }
 
 proctype committer(byte n) {
-    byte base = NONE, truth, v;
+    byte base = NONE, truth, v, told;
     bool goes[VERSIONS];
 
+#ifdef TRUTH_FIRST
     base = current;
+#else
+    base = current;
+    hold();
+    follow(base);
+    base = truth;
+#endif
+    atomic { told = generation[base]; tell(told); told = 0; truth = 0 };
 #ifdef RECORD_LATE
     draft[n] = true;
     maybe_die();
@@ -143,6 +162,10 @@ proctype committer(byte n) {
     pointer = n;
     maybe_die();
 #endif
+#ifndef REMEMBERED
+    hold();
+    if :: skip :: atomic { deaths < DEATHS -> deaths++; pointer_lock = false; goto dead } fi;
+#endif
     /* COMMIT: one step in every store */
     atomic {
         if
@@ -153,13 +176,20 @@ proctype committer(byte n) {
 #endif
             assert(base == current);                                    /* no lost update: history is a line */
             generation[n] = generation[current] + 1; draft[n] = false; complete[n] = true; current = n
-        :: else -> base_of[n] = NONE; draft[n] = false; goto done      /* conflict, then abort */
+        :: else ->                                                      /* conflict, then abort */
+#ifndef REMEMBERED
+            pointer_lock = false;
+#endif
+            base_of[n] = NONE; draft[n] = false; goto done
         fi
     };
+#ifdef REMEMBERED
     maybe_die();
+    hold();
+#endif
     follow(n);
     maybe_die();
-    if :: generation[n] > reported -> reported = generation[n] :: else fi;
+    atomic { tell(generation[n]); truth = 0 };
     base_of[n] = NONE;
     maybe_die();
     settle();
@@ -177,8 +207,10 @@ proctype reader(byte s) {
 again:
     v = pointer;
     if
-    :: v == gone -> follow(v); v = truth         /* the pointer is behind: ask the store, mend it */
-    :: else
+    :: atomic { v == gone && !pointer_lock -> pointer_lock = true };     /* the pointer is behind: mend it */
+        follow(v); v = truth
+    :: atomic { v == gone && pointer_lock -> v = current }               /* somebody does: what is true is enough */
+    :: v != gone
     fi;
     reader_base[s] = v;
     maybe_die();
@@ -191,6 +223,7 @@ again:
     /* real time: never older than what was reported before we began; and the tree stays while we live */
     assert(generation[v] >= told);
     assert(complete[v]);
+    tell(generation[v]);
     maybe_die();
     assert(complete[v]);
     clones[v]--;

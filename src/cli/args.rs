@@ -1,13 +1,17 @@
 //! The command line: every command, option and help text.
 
+mod image;
 mod look;
+mod source;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(super) use image::{Image, ImageCommand, ImageImport, ImageList, ImageRemove};
 pub(super) use look::{Diff, SourceRebase, Verify};
+pub(super) use source::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceStep};
 
 use super::Status;
 use crate::source::{SpecError, VersionSpec};
@@ -74,6 +78,8 @@ pub enum Command {
     Exec(Exec),
     /// End sessions
     End(End),
+    /// Keep unpacked archives, to clone templates and sessions from
+    Image(Image),
     /// Change a template: commit if the command succeeds, abort if not
     Update(Update),
     /// Make an older version current again, as a new version
@@ -117,7 +123,11 @@ pub struct Init {
 #[command(after_help = "SOURCE is one of\n  \
 bootstrap:SUITE[,VARIANT][,MIRROR]   a Debian tree made by mmdebstrap (VARIANT: minbase, buildd, ...)\n  \
 a directory                          copied, hard links and extended attributes included\n  \
-a tar archive                        plain or compressed by gzip, xz, zstd or bzip2\n\
+a squashfs image                     packed by gzip, xz, zstd, lzo or lz4\n  \
+a tar archive                        plain or compressed by gzip, xz, zstd or bzip2\n  \
+oci:DIR[:TAG]                        a container image in an OCI layout\n  \
+docker-archive:FILE                  a container image that docker save wrote\n\
+An archive becomes an image first, as by `zchroot image import`; the template is cloned from that.\n\
 Without a definition in templates.d a commented one is written, which lets root alone use the template.\n\
 Examples: zchroot create trixie --from bootstrap:trixie,buildd\n          \
 zchroot create sid --from /srv/chroot/sid.tar.zst -m 'from the old host'")]
@@ -220,13 +230,18 @@ pub enum Net {
 Examples: zchroot run sid                                 a login shell\n          \
 zchroot run sid -u root -d / -- apt-get -s upgrade\n          \
 zchroot run sid --net none -- make check          no network but lo\n          \
-zchroot run sid --at yesterday -- make check      in what was current then\n\n\
+zchroot run sid --at yesterday -- make check      in what was current then\n          \
+zchroot run --image sid.sqsh -- cat /etc/os-release   straight from an archive\n\n\
 VERSION is a generation (7), a version's name or its beginning, a time (2026-11-20, '2026-11-20 14:00', yesterday), \
 a time ago (3d, 12h), current or previous; zchroot history shows what there is."
 )]
 pub struct Run {
     /// The template, by name or alias
-    pub template: TemplateName,
+    #[arg(required_unless_present = "image", conflicts_with = "image")]
+    pub template: Option<TemplateName>,
+    /// Run in a clone of this image: a digest or its beginning, or an archive, which is imported if it is not there
+    #[arg(long, value_name = "IMAGE", conflicts_with = "at")]
+    pub image: Option<String>,
     /// How it is run.
     #[command(flatten)]
     pub inside: Inside,
@@ -408,73 +423,6 @@ fn message(text: &str) -> Result<String, String> {
         return Err(format!("it is longer than {LONGEST_MESSAGE} bytes"));
     }
     Ok(text.to_owned())
-}
-
-/// `zchroot source`.
-#[derive(Debug, Args)]
-pub struct Source {
-    /// Which step.
-    #[command(subcommand)]
-    pub step: SourceStep,
-}
-
-/// A step of a source session.
-#[derive(Debug, Subcommand)]
-pub enum SourceStep {
-    /// Begin a source session and print its name
-    Begin(SourceBegin),
-    /// Run a command as root, or a root shell, in a source session
-    Exec(SourceExec),
-    /// Make its tree the template's current version, all at once
-    Commit(SourceCommit),
-    /// After a conflict: begin anew on the current version, and list what differs
-    Rebase(SourceRebase),
-    /// Throw it away
-    Abort(SourceAbort),
-}
-
-/// `zchroot source begin`.
-#[derive(Debug, Args)]
-pub struct SourceBegin {
-    /// The template, by name or alias
-    pub template: TemplateName,
-    /// The session's name; one is made if not given
-    #[arg(short, long, value_name = "NAME")]
-    pub name: Option<SessionId>,
-}
-
-/// `zchroot source exec`.
-#[derive(Debug, Args)]
-pub struct SourceExec {
-    /// The source session
-    pub session: SessionId,
-    /// How it is run.
-    #[command(flatten)]
-    pub inside: Inside,
-    /// The command and its arguments; a root shell if there is none
-    #[arg(last = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
-}
-
-/// `zchroot source commit`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "If somebody else committed since the session was begun this is a conflict: exit status 3, nothing \
-changes, and the session is kept."
-)]
-pub struct SourceCommit {
-    /// The source session
-    pub session: SessionId,
-    /// What the history says of the version
-    #[arg(short, long, value_name = "TEXT", value_parser = message)]
-    pub message: Option<String>,
-}
-
-/// `zchroot source abort`.
-#[derive(Debug, Args)]
-pub struct SourceAbort {
-    /// The source session
-    pub session: SessionId,
 }
 
 /// `zchroot recover`.

@@ -9,6 +9,7 @@ use super::exit::Status;
 use super::output;
 use super::progress::Bar;
 use crate::dir::DirStore;
+use crate::import::image::Images;
 use crate::session::Sessions;
 use crate::source::Sources;
 use crate::store::{Layout, Store, TemplateName};
@@ -75,6 +76,11 @@ impl Context {
     /// The sessions.
     pub(super) fn sessions(&self) -> Result<Sessions<'_>, Error> {
         Ok(Sessions::new(&self.layout, self.store()?))
+    }
+
+    /// The images.
+    pub(super) fn images(&self) -> Result<Images<'_>, Error> {
+        Ok(Images::new(self.sessions()?))
     }
 
     /// The versions.

@@ -6,12 +6,12 @@ use super::args::Create;
 use super::context::{Context, absolute};
 use super::error::Error;
 use super::exit::Status;
-use super::{output, policy, source, verify};
+use super::{image, output, policy, source, verify};
 use crate::import;
 use crate::session::record::NewRecord;
 use crate::session::{self, Begun, Kind};
 use crate::source::{SourceRequest, Version};
-use crate::store::{Progress, SessionId, TemplateName};
+use crate::store::{Digest, Progress, SessionId, TemplateName};
 use crate::sys::file;
 use crate::sys::privilege::raised;
 use crate::sys::signals;
@@ -20,7 +20,7 @@ use crate::template::{self, Profile, Template};
 pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     context.require_root("create")?;
     let from: import::Source = args.from.parse().map_err(|error| Error::new(Status::Usage, error))?;
-    let from = from.map_path(|path| absolute(&context.process, path))?;
+    let from: import::Source = from.map_path(|path| absolute(&context.process, path))?;
     // A wrong path is found before anything is made.
     let opened = from.open()?;
     let _held = Context::hold_signals()?;
@@ -48,25 +48,55 @@ fn first_version(
     message: Option<String>,
     context: &Context,
 ) -> Result<Version, Error> {
+    if filling.opened.is_archive() {
+        return from_image(template, filling, message, context);
+    }
     // While the tree is filled it is a bare tree: nothing of the host is mounted over it.
     let bare = Profile::default();
-    let begun = begin(template, &bare, context)?;
+    let begun = begin(template, &bare, None, context)?;
     fill(begun, filling, &bare, message, context)
 }
 
-fn begin(template: &Template, bare: &Profile, context: &Context) -> Result<Begun, Error> {
+/// The archive becomes an image, unless it is one, and the version is cloned from that.
+fn from_image(
+    template: &Template,
+    filling: Filling,
+    message: Option<String>,
+    context: &Context,
+) -> Result<Version, Error> {
+    let sources = context.sources()?;
+    raised(|| sources.refuse_second(&template.name))?;
+    let ready = image::import(context, &filling.from, filling.opened, None)?;
+    let bare = Profile::default();
+    let begun = begin(template, &bare, Some(&ready.digest), context)?;
+    drop(ready);
+    let id = begun.record.id.clone();
+    raised(|| sources.commit_first(begun, &bare, message)).map_err(|error| {
+        source::throw_away(&id, context);
+        error.into()
+    })
+}
+
+fn begin(
+    template: &Template,
+    bare: &Profile,
+    image: Option<&Digest>,
+    context: &Context,
+) -> Result<Begun, Error> {
     let id = SessionId::generate(&template.name)
         .map_err(|error| session::Error::sys("name", "a new session", error))?;
     let new = NewRecord {
         id,
         kind: Kind::Source,
         template: template.name.clone(),
+        image: None,
         owner: policy::owner(context),
         root_allowed: true,
         setup: source::setup(template),
     };
     let sources = context.sources()?;
-    Ok(raised(|| sources.begin_first(SourceRequest { new, profile: bare }))?)
+    let mut bar = context.bar();
+    Ok(raised(|| sources.begin_first(SourceRequest { new, profile: bare }, image, &mut bar))?)
 }
 
 /// A source, and what was opened of it.

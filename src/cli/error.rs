@@ -123,6 +123,7 @@ impl From<source::Error> for Error {
             E::NoSuchVersion { template, .. } => {
                 (Status::NotFound, Some(format!("zchroot history {template}")))
             }
+            E::Unfinished { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
             E::NotStanding(_) => (Status::Busy, Some("zchroot recover".to_owned())),
             E::UpToDate { session, .. } => (Status::Failed, Some(format!("zchroot source commit {session}"))),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
@@ -151,7 +152,12 @@ impl From<store::Error> for Error {
 
 impl From<import::Error> for Error {
     fn from(error: import::Error) -> Self {
-        Self::new(Status::Failed, error)
+        let status = match error.kind() {
+            store::ErrorKind::Busy => Status::Busy,
+            store::ErrorKind::Gone if error.is_of_image() => Status::NotFound,
+            _ => Status::Failed,
+        };
+        Self::new(status, error)
     }
 }
 

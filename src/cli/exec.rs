@@ -15,7 +15,13 @@ use crate::sys::privilege::raised;
 pub(super) fn begin(args: &Begin, context: &Context) -> Result<Status, Error> {
     let template = context.template(&args.template)?;
     policy::may_begin(context, &template.name, &template.access)?;
-    let plan = Plan { kind: Kind::Named, name: args.name.clone(), at: args.at.clone(), isolation: None };
+    let plan = Plan {
+        kind: Kind::Named,
+        name: args.name.clone(),
+        at: args.at.clone(),
+        image: None,
+        isolation: None,
+    };
     let _held = Context::hold_signals()?;
     let begun = run::begin(context, &template, plan)?;
     output::line(begun.record.id.as_str())?;

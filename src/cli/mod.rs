@@ -14,6 +14,7 @@ mod exec;
 mod exit;
 mod gc;
 mod history;
+mod image;
 mod info;
 mod init;
 mod list;
@@ -65,6 +66,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Begin(args) => exec::begin(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::End(args) => end::run(&args, context),
+        Command::Image(args) => image::run(&args, context),
         Command::Update(args) => update::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
         Command::Pin(args) => pin::pin(&args, context),

@@ -48,6 +48,15 @@ pub(super) fn may_use(
     }
 }
 
+/// Refuses whom the lists of images do not let in as `target`.
+pub(super) fn may_use_images(context: &Context, target: &Account) -> Result<(), Error> {
+    match decide(&context.config.images.access, &who(context), target.uid().as_raw(), &HostAccounts) {
+        Verdict::Allowed(_) => Ok(()),
+        Verdict::Denied(why) => Err(denied(context, "images", target, why)
+            .hint("root can say who may, in zchroot.toml under [images]")),
+    }
+}
+
 /// Whether the caller may be root in sessions of a template.
 pub(super) fn may_be_root(context: &Context, access: &Access) -> bool {
     matches!(decide(access, &who(context), 0, &HostAccounts), Verdict::Allowed(_))

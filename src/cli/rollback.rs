@@ -23,6 +23,7 @@ pub(super) fn run(args: &Rollback, context: &Context) -> Result<Status, Error> {
         id,
         kind: Kind::Source,
         template: template.name.clone(),
+        image: None,
         owner: policy::owner(context),
         root_allowed: false,
         setup: steps::setup(&template),

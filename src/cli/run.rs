@@ -4,11 +4,11 @@ use super::args::{Inside, Net, Run};
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::policy;
+use super::{image, policy};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Record, Request, Wish};
 use crate::source::VersionSpec;
-use crate::store::SessionId;
+use crate::store::{Digest, SessionId};
 use crate::sys::enter::{Ended, EnterError};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
@@ -20,15 +20,37 @@ pub(super) fn run(args: &Run, context: &Context) -> Result<Status, Error> {
 }
 
 fn run_in_new_session(args: &Run, context: &Context) -> Result<Status, Error> {
-    let template = context.template(&args.template)?;
     let target = policy::target(context, &args.inside)?;
-    policy::may_use(context, &template.name, &template.access, &target)?;
-    let plan =
-        Plan { kind: Kind::Ephemeral, name: None, at: args.at.clone(), isolation: Some(args.inside.clone()) };
+    let template = match &args.template {
+        Some(name) => {
+            let template = context.template(name)?;
+            policy::may_use(context, &template.name, &template.access, &target)?;
+            Some(template)
+        }
+        None => {
+            policy::may_use_images(context, &target)?;
+            None
+        }
+    };
     // From here to the end of the session a signal waits until it can be passed on to the command, or until
     // everything is cleared away.
     let _held = Context::hold_signals()?;
-    let begun = begin(context, &template, plan)?;
+    let mut plan = Plan {
+        kind: Kind::Ephemeral,
+        name: None,
+        at: args.at.clone(),
+        image: None,
+        isolation: Some(args.inside.clone()),
+    };
+    let begun = match template {
+        Some(template) => begin(context, &template, plan)?,
+        None => {
+            // Its lock is kept until the session is cloned from it.
+            let image = image::ready(context, args.image.as_deref().unwrap_or_default())?;
+            plan.image = Some(image.digest.clone());
+            begin(context, &image::template(context, &image.digest)?, plan)?
+        }
+    };
     let ended = enter(context, &begun.record, &wish(&args.inside, target, &args.command));
     let sessions = context.sessions()?;
     let cleared = raised(|| sessions.end(begun));
@@ -61,6 +83,8 @@ pub(super) struct Plan {
     pub name: Option<SessionId>,
     /// The version, if one was asked for.
     pub at: Option<VersionSpec>,
+    /// The image, in place of a version.
+    pub image: Option<Digest>,
     /// Options that isolate more than the template does.
     pub isolation: Option<Inside>,
 }
@@ -77,6 +101,7 @@ pub(super) fn begin(context: &Context, template: &Template, plan: Plan) -> Resul
         id,
         kind: plan.kind,
         template: template.name.clone(),
+        image: plan.image,
         owner: policy::owner(context),
         root_allowed: policy::may_be_root(context, &template.access),
         setup: setup(template, plan.isolation.as_ref()),

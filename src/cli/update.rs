@@ -49,6 +49,7 @@ fn trial(begun: &Begun, template: &Template, args: &Update, context: &Context) -
         id,
         kind: Kind::Ephemeral,
         template: template.name.clone(),
+        image: None,
         owner: policy::owner(context),
         root_allowed: true,
         setup: run::setup(template, None),

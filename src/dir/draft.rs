@@ -3,11 +3,12 @@
 use std::fs::{File, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::claim::{self, Hold, Made};
 use super::trash::{self, Trashed};
-use super::{DirStore, commit, failed, gone, mount, place, session};
+use super::{DirStore, commit, failed, mount, place, session};
 use crate::store::{Error, ErrorKind, Head, Outcome, Progress, Result, TemplateName, VersionId, pointer};
 use crate::sys::tree::{self, CopyOptions};
 use crate::sys::{effect, file};
@@ -88,16 +89,29 @@ pub(super) fn make_copy(
     base: &VersionId,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let none = || gone("copy", &store.version(template, base));
-    let (path, from) = place::complete(store, template, base)?.ok_or_else(none)?;
+    let what = format!("copying {template} {base}");
+    let find = || place::complete(store, template, base);
+    copy(store, (template, draft), &what, progress, &find)
+}
+
+/// Makes a draft that is a copy of the tree that `find` finds.
+pub(super) fn copy(
+    store: &DirStore,
+    (template, draft): (&TemplateName, &VersionId),
+    what: &str,
+    progress: &mut dyn Progress,
+    find: &dyn Fn() -> Result<Option<(PathBuf, File)>>,
+) -> Result<()> {
+    let none = || Error::io("find what is to be copied, for", what, rustix::io::Errno::NOENT.into());
+    let (path, from) = find()?.ok_or_else(none)?;
     let total = tree::tree_size(from.as_fd()).map_err(failed("measure", &path))?;
-    progress.start(&format!("copying {template} {base}"), Some(total));
+    progress.start(what, Some(total));
     let made = make(store, template, draft, |to| {
         let tell = &mut |bytes| progress.advance(bytes);
         tree::copy_tree(from.as_fd(), to.as_fd(), &CopyOptions::default(), tell)
             .map_err(failed("copy", &path))?;
-        // Settle renames before it deletes: while the version stands in its place, nothing of it was missing.
-        let still = place::complete(store, template, base)?.ok_or_else(none)?.1;
+        // Who deletes renames first: while the tree stands in its place, nothing of it was missing.
+        let still = find()?.ok_or_else(none)?.1;
         if id(&still)? != id(&from)? {
             return Err(none());
         }
@@ -105,13 +119,9 @@ pub(super) fn make_copy(
         effect::point("syncfs").and_then(|()| Ok(rustix::fs::syncfs(to)?)).map_err(failed("sync", &path))
     });
     progress.finish();
-    // The version may have been deleted under the copy, which then failed somewhere in it.
+    // The tree may have been deleted under the copy, which then failed somewhere in it.
     match made {
-        Err(error)
-            if error.kind() != ErrorKind::Gone && place::complete(store, template, base)?.is_none() =>
-        {
-            Err(none())
-        }
+        Err(error) if error.kind() != ErrorKind::Gone && find()?.is_none() => Err(none()),
         other => other,
     }
 }

@@ -8,6 +8,7 @@
 //! STORE/templates/NAME/.dropped-VID ... that settle is about to drop
 //! STORE/sessions/ID/lower           symlink ../../templates/NAME/VID: what the session is a clone of
 //! STORE/sessions/ID/{upper,work}    the overlay's; the session's tree is there once `upper` is
+//! STORE/images/SHA256               an unpacked archive; image.rs has the rest
 //! STORE/trash/                      what is being deleted
 //! ```
 //!
@@ -37,11 +38,13 @@
 //!
 //! **Why no session loses its version** without a lock: see `session.rs`.
 //!
-//! **Durability.** Versions and the pointer survive a power cut, a session may not.
+//! **Durability.** Versions, the pointer, copies that drafts are made of and images survive a power cut; a session does,
+//! with what the file system kept of its writes, unless it was mounted as one that may be lost.
 
 mod claim;
 mod commit;
 mod draft;
+mod image;
 mod memory;
 mod mount;
 mod overlay;
@@ -59,6 +62,7 @@ use crate::store::{
     SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
 };
 use crate::sys::{file, tree};
+use session::Base;
 
 /// The store on directories.
 #[derive(Debug, Clone)]
@@ -86,7 +90,8 @@ impl Store for DirStore {
     fn init(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         let store = self.layout.dir_store();
-        let closed = ["", "templates", "drafts", "sessions", "trash"].map(|name| (store.join(name), 0o700));
+        let closed =
+            ["", "images", "templates", "drafts", "sessions", "trash"].map(|name| (store.join(name), 0o700));
         let all = [(self.layout.state(), 0o755), (self.layout.templates(), 0o755)];
         for (path, mode) in all.into_iter().chain(closed) {
             if file::make_dirs(&path, mode)? {
@@ -163,7 +168,7 @@ impl Store for DirStore {
     }
 
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {
-        session::clone(self, template, version, session)
+        session::clone(self, &Base::Version(template.clone(), version.clone()), session)
     }
 
     fn session_clone_draft(

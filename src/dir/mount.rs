@@ -31,10 +31,13 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(super) fn mount(store: &DirStore, tree: &Tree, at: &Path, options: MountOptions) -> Result<()> {
     match tree {
         Tree::Session(session) => mount_session(store, session, at, options),
-        Tree::Draft(..) | Tree::Version(..) => {
+        Tree::Draft(..) | Tree::Version(..) | Tree::Image(_) => {
             let source = place::tree(store, tree)?;
             let Some(dir) = place::open(&source)? else { return Err(gone("mount", &source)) };
-            let read_only = matches!(tree, Tree::Version(..));
+            let read_only = match tree {
+                Tree::Image(image) => source != store.image_draft(image),
+                other => matches!(other, Tree::Version(..)),
+            };
             bind(&dir, at, options, read_only).map_err(failed("mount", &source))
         }
     }
@@ -42,7 +45,7 @@ pub(super) fn mount(store: &DirStore, tree: &Tree, at: &Path, options: MountOpti
 
 fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: MountOptions) -> Result<()> {
     let path = store.session(session);
-    let Some((template, version)) = session::ready_base(store, session)? else {
+    let Some(base) = session::ready_base(store, session)? else {
         return Err(gone("mount", &path));
     };
     if !options.volatile {
@@ -61,7 +64,7 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
     // has just copied our mounts into a namespace of his own (each command that is started) may still hold
     // what an earlier mount of the same directories has let go: EBUSY, for a moment.
     while moves < 10 {
-        let Some(lower) = place::lower(store, &template, &version)? else { break };
+        let Some(lower) = place::lower(store, &base)? else { break };
         let layers = Layers { lower: &lower, upper: &upper, work: &work };
         let mounted = effect::point("mount")
             .and_then(|()| overlay::mount(&layers, at, options))
@@ -78,7 +81,7 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
             }
         }
     }
-    Err(last.unwrap_or_else(|| gone("mount", &store.version(&template, &version))))
+    Err(last.unwrap_or_else(|| gone("mount", &base.place(store))))
 }
 
 fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Result<()> {

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::{DirStore, gone};
+use super::session::Base;
+use super::{DirStore, gone, image};
 use crate::store::{Result, SessionId, TemplateName, Tree, VersionId, pointer};
 use crate::sys::{file, tree};
 
@@ -101,13 +102,16 @@ pub(super) fn complete(
     Ok(open(&settled)?.map(|dir| (settled, dir)))
 }
 
-/// Finds the version that a session is a clone of: also where settle has put it aside, since settle brings it
-/// back when it sees the session (or did not get as far, if it crashed).
-pub(super) fn lower(
-    store: &DirStore,
-    template: &TemplateName,
-    version: &VersionId,
-) -> Result<Option<PathBuf>> {
+/// Finds what a session is a clone of: also where settle has put it aside, since settle brings it back when it
+/// sees the session (or did not get as far, if it crashed).
+pub(super) fn lower(store: &DirStore, base: &Base) -> Result<Option<PathBuf>> {
+    match base {
+        Base::Version(template, version) => lower_version(store, template, version),
+        Base::Image(image) => image::place_of(store, image).map(Some),
+    }
+}
+
+fn lower_version(store: &DirStore, template: &TemplateName, version: &VersionId) -> Result<Option<PathBuf>> {
     if let Some((path, _)) = complete(store, template, version)? {
         return Ok(Some(path));
     }
@@ -128,6 +132,7 @@ pub(super) fn tree(store: &DirStore, tree: &Tree) -> Result<PathBuf> {
     match tree {
         Tree::Session(session) => Ok(store.session(session).join("upper")),
         Tree::Draft(template, draft) => Ok(store.draft(template, draft)),
+        Tree::Image(image) => image::place_of(store, image),
         Tree::Version(template, version) => match complete(store, template, version)? {
             Some((path, _)) => Ok(path),
             None => Err(gone("find", &store.version(template, version))),

@@ -21,14 +21,16 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
 
 use super::claim::{self, Hold, Made};
-use super::{DirStore, commit, failed, gone, memory, mount, place, trash};
-use crate::store::{Error, ErrorKind, Outcome, Result, SessionId, SessionTree, TemplateName, VersionId};
+use super::{DirStore, commit, failed, gone, image, memory, mount, place, trash};
+use crate::store::{
+    Digest, Error, ErrorKind, Outcome, Result, SessionId, SessionTree, TemplateName, VersionId,
+};
 use crate::sys::{effect, file, tree};
 
 /// How long a drop waits for somebody who makes or drops the same session.
@@ -37,17 +39,52 @@ const LOWER: &str = "lower";
 const UPPER: &str = "upper";
 const UNREADY: &str = "upper.new";
 const WORK: &str = "work";
-const TARGET: &str = "../../templates/";
+const VERSIONS: &str = "../../templates/";
+const IMAGES: &str = "../../images/";
 
-pub(super) fn clone(
-    store: &DirStore,
-    template: &TemplateName,
-    version: &VersionId,
-    session: &SessionId,
-) -> Result<()> {
-    make(store, (template, version), session, || {
-        Ok(place::complete(store, template, version)?.map(|(_, tree)| tree))
-    })
+/// What a session is a clone of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Base {
+    Version(TemplateName, VersionId),
+    Image(Digest),
+}
+
+impl Base {
+    /// What `lower` points to.
+    fn target(&self) -> String {
+        match self {
+            Self::Version(template, version) => format!("{VERSIONS}{template}/{version}"),
+            Self::Image(image) => format!("{IMAGES}{image}"),
+        }
+    }
+
+    fn parse(target: &str) -> Option<Self> {
+        if let Some(image) = target.strip_prefix(IMAGES) {
+            return image.parse().ok().map(Self::Image);
+        }
+        let (template, version) = target.strip_prefix(VERSIONS)?.split_once('/')?;
+        Some(Self::Version(template.parse().ok()?, version.parse().ok()?))
+    }
+
+    /// Its tree, if it is complete and stands in its place.
+    fn complete(&self, store: &DirStore) -> Result<Option<(PathBuf, File)>> {
+        match self {
+            Self::Version(template, version) => place::complete(store, template, version),
+            Self::Image(image) => image::complete(store, image),
+        }
+    }
+
+    /// Where it stands, or would stand.
+    pub(super) fn place(&self, store: &DirStore) -> PathBuf {
+        match self {
+            Self::Version(template, version) => store.version(template, version),
+            Self::Image(image) => store.image(image),
+        }
+    }
+}
+
+pub(super) fn clone(store: &DirStore, base: &Base, session: &SessionId) -> Result<()> {
+    make(store, base, session, || Ok(base.complete(store)?.map(|(_, tree)| tree)))
 }
 
 /// As [`clone`], of a draft. Whoever drops the draft looks for the session under the lock of the template's trees,
@@ -59,7 +96,8 @@ pub(super) fn clone_draft(
     session: &SessionId,
 ) -> Result<()> {
     let _lock = commit::lock(store, template)?;
-    make(store, (template, draft), session, || match place::complete(store, template, draft)? {
+    let base = Base::Version(template.clone(), draft.clone());
+    make(store, &base, session, || match place::complete(store, template, draft)? {
         Some(_) => Ok(None),
         None => place::open(&store.draft(template, draft)),
     })
@@ -67,7 +105,7 @@ pub(super) fn clone_draft(
 
 fn make(
     store: &DirStore,
-    base: (&TemplateName, &VersionId),
+    base: &Base,
     session: &SessionId,
     look: impl FnOnce() -> Result<Option<File>>,
 ) -> Result<()> {
@@ -89,16 +127,16 @@ fn make(
 
 fn fill(
     store: &DirStore,
-    (template, version): (&TemplateName, &VersionId),
+    base: &Base,
     path: &Path,
     dir: &File,
     look: impl FnOnce() -> Result<Option<File>>,
 ) -> Result<()> {
     let lower = path.join(LOWER);
-    step("symlink", || rustix::fs::symlinkat(format!("{TARGET}{template}/{version}"), dir, LOWER))
+    step("symlink", || rustix::fs::symlinkat(base.target(), dir, LOWER))
         .map_err(failed("make symlink", &lower))?;
     let Some(base) = look()? else {
-        return Err(gone("clone", &store.version(template, version)));
+        return Err(gone("clone", &base.place(store)));
     };
     let upper = path.join(UPPER);
     step("mkdir", || rustix::fs::mkdirat(dir, WORK, Mode::RWXU))
@@ -172,7 +210,7 @@ pub(super) fn sync(path: &Path) -> Result<()> {
 }
 
 /// What a session is a clone of; `None` if there is no such session, or it is not ready.
-pub(super) fn ready_base(store: &DirStore, session: &SessionId) -> Result<Option<(TemplateName, VersionId)>> {
+pub(super) fn ready_base(store: &DirStore, session: &SessionId) -> Result<Option<Base>> {
     let path = store.session(session);
     match base(&path)? {
         Some(base) if file::stat(&path.join(UPPER))?.is_some() => Ok(Some(base)),
@@ -180,30 +218,27 @@ pub(super) fn ready_base(store: &DirStore, session: &SessionId) -> Result<Option
     }
 }
 
-fn base(path: &Path) -> Result<Option<(TemplateName, VersionId)>> {
+fn base(path: &Path) -> Result<Option<Base>> {
     let link = path.join(LOWER);
     let Some(target) = file::read_link_if_there(&link)? else { return Ok(None) };
-    let parse = || {
-        let (template, version) = target.to_str()?.strip_prefix(TARGET)?.split_once('/')?;
-        Some((template.parse().ok()?, version.parse().ok()?))
-    };
-    parse().map(Some).ok_or_else(|| {
+    target.to_str().and_then(Base::parse).map(Some).ok_or_else(|| {
         let why = format!("it points to {}, which is no version", target.display());
         Error::new(ErrorKind::Other, "read", link.display().to_string(), why)
     })
 }
 
+/// What all sessions are clones of, ready or not.
+pub(super) fn bases(store: &DirStore) -> Result<Vec<Base>> {
+    let folder = store.sessions_folder();
+    let bases = file::list(&folder)?.into_iter().map(|name| base(&folder.join(name)));
+    bases.filter_map(Result::transpose).collect()
+}
+
 /// Which versions of a template sessions refer to, ready or not.
 pub(super) fn references(store: &DirStore, template: &TemplateName) -> Result<BTreeSet<VersionId>> {
-    let mut found = BTreeSet::new();
-    let folder = store.sessions_folder();
-    for name in file::list(&folder)? {
-        match base(&folder.join(name))? {
-            Some((of, version)) if of == *template => {
-                found.insert(version);
-            }
-            _ => {}
-        }
-    }
-    Ok(found)
+    let of_template = |base| match base {
+        Base::Version(of, version) if of == *template => Some(version),
+        Base::Version(..) | Base::Image(_) => None,
+    };
+    Ok(bases(store)?.into_iter().filter_map(of_template).collect())
 }

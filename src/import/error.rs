@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::store::ErrorKind;
+use crate::store::{self, ErrorKind};
 use crate::sys::file;
 
 /// A failed import: what was tried, on what, and why.
@@ -27,6 +27,23 @@ pub enum Error {
         /// What it is instead, and the way out.
         why: String,
     },
+    /// It is whole, but a session could not live in it.
+    #[error("{object} has neither usr nor bin in it: it is no root file system")]
+    NoRoot {
+        /// What was named.
+        object: String,
+    },
+    /// The store refused.
+    #[error("cannot {op} {object}")]
+    Store {
+        /// What was tried, as a verb.
+        op: &'static str,
+        /// On what.
+        object: String,
+        /// Why it failed.
+        #[source]
+        source: store::Error,
+    },
     /// A program that makes the tree failed.
     #[error("{program} failed ({status}); the last that it said:\n{tail}")]
     Program {
@@ -47,10 +64,22 @@ impl Error {
         Self::Failed { op, object: object.into(), source: source.into() }
     }
 
+    pub(super) fn store(op: &'static str, object: impl Into<String>, source: store::Error) -> Self {
+        Self::Store { op, object: object.into(), source }
+    }
+
+    pub(super) fn no_root(object: impl Into<String>) -> Self {
+        Self::NoRoot { object: object.into() }
+    }
+
     /// What the failure means; [`ErrorKind::NoRoom`] is worth a sweep and one retry.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
+        if let Self::Store { source, .. } = self {
+            return source.kind();
+        }
         match self.errno() {
+            Some(libc::EBUSY) => ErrorKind::Busy,
             Some(libc::ENOENT) => ErrorKind::Gone,
             Some(libc::ENOSPC | libc::EDQUOT) => ErrorKind::NoRoom,
             Some(libc::EOPNOTSUPP | libc::ENOSYS) => ErrorKind::Unsupported,
@@ -63,8 +92,15 @@ impl Error {
     pub fn errno(&self) -> Option<i32> {
         match self {
             Self::Failed { source, .. } => source.raw_os_error(),
-            Self::NotASource { .. } | Self::Program { .. } => None,
+            Self::Store { source, .. } => source.errno(),
+            Self::NotASource { .. } | Self::NoRoot { .. } | Self::Program { .. } => None,
         }
+    }
+
+    /// Whether it is about an image by its name, and not about an archive.
+    #[must_use]
+    pub fn is_of_image(&self) -> bool {
+        matches!(self, Self::Failed { op: "find image", .. } | Self::Store { .. })
     }
 
     /// Whether the input ended too early: then whoever wrote it knows the true reason.

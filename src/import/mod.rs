@@ -20,6 +20,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod hash;
+pub mod image;
 mod oci;
 mod source;
 mod squashfs;
@@ -57,13 +58,16 @@ pub struct Filled {
 /// The source is wrong, or the tree has no room ([`ErrorKind::NoRoom`](crate::store::ErrorKind::NoRoom)).
 /// What is in the tree then is good for nothing.
 pub fn fill(source: &Source, opened: Opened, root: &Path, progress: &mut dyn Progress) -> Result<Filled> {
-    let name = source.to_string();
-    match opened.0 {
+    fill_input(opened.0, &source.to_string(), root, progress)
+}
+
+fn fill_input(input: Input, name: &str, root: &Path, progress: &mut dyn Progress) -> Result<Filled> {
+    match input {
         Input::Bootstrap(order) => order.fill(root, progress),
-        Input::Directory(directory) => directory::fill(&directory, &name, root, progress),
-        Input::Tar { archive, size } => tar::fill(&archive, size, &name, root, progress),
-        Input::Oci(image) => oci::fill(&image, &name, root, progress),
-        Input::Squashfs { image, size } => squashfs::fill(&image, size, &name, root, progress),
+        Input::Directory(directory) => directory::fill(&directory, name, root, progress),
+        Input::Tar { archive, size } => tar::fill(&archive, size, name, root, progress),
+        Input::Oci(image) => oci::fill(&image, name, root, progress),
+        Input::Squashfs { image, size } => squashfs::fill(&image, size, name, root, progress),
     }
 }
 

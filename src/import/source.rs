@@ -67,6 +67,14 @@ pub(super) enum Input {
     Squashfs { image: File, size: u64 },
 }
 
+impl Opened {
+    /// Whether an image can be made from it: it is an archive.
+    #[must_use]
+    pub fn is_archive(&self) -> bool {
+        !matches!(self.0, Input::Bootstrap(_) | Input::Directory(_))
+    }
+}
+
 impl Source {
     /// Opens the source with the effective identity of the caller.
     ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::record::{Kind, NewRecord, Record, State};
 use super::{Error, Sessions};
-use crate::store::{ErrorKind, TemplateName, VersionId, pointer};
+use crate::store::{Digest, ErrorKind, TemplateName, VersionId, pointer};
 use crate::sys::lock::Lock;
 use crate::template::Profile;
 
@@ -113,6 +113,9 @@ impl Sessions<'_> {
 
     /// Writes the record and clones the version; follows the pointer if the version moves away meanwhile.
     fn clone_version(&self, request: &Request<'_>) -> Result<Record, Error> {
+        if let Some(image) = &request.new.image {
+            return self.clone_image(&request.new, image);
+        }
         let template = &request.new.template;
         let mut pause = Duration::from_millis(1);
         let mut seen = None;
@@ -141,6 +144,17 @@ impl Sessions<'_> {
             }
         }
         Err(Error::Moving(template.clone()))
+    }
+
+    /// Writes the record and clones an image, whose lock the caller holds.
+    fn clone_image(&self, new: &NewRecord, image: &Digest) -> Result<Record, Error> {
+        let record = Record::planned(new.clone(), None, None);
+        let cloned =
+            self.plan(&record).and_then(|()| Ok(self.store().session_from_image(image, &record.id)?));
+        match cloned {
+            Ok(()) => Ok(record),
+            Err(error) => Err(error.after(self.undo(record))),
+        }
     }
 
     /// Writes the record. One whose directory could not be synced stands all the same: a failure is to be undone.

@@ -43,7 +43,7 @@ impl Sessions<'_> {
                     self.store().draft_drop(&template, &draft)?;
                 }
             }
-            Tree::Version(..) => {}
+            Tree::Version(..) | Tree::Image(_) => {}
         }
         self.records().remove(&record)?;
         Ok(())

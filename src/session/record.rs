@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Layout, SessionId, TemplateName, Tree, VersionId};
+use crate::store::{Digest, Layout, SessionId, TemplateName, Tree, VersionId};
 use crate::sys::file;
 use crate::template::{Overlay, ProfileName};
 
@@ -100,6 +100,9 @@ pub struct Record {
     pub state: State,
     /// Whose tree it has.
     pub template: TemplateName,
+    /// The image that it was cloned from, in place of a version: then the template is one in name only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Digest>,
     /// The version that it was cloned from; none for the draft of a template's first version.
     pub base: Option<VersionId>,
     /// The version that a source session will become.
@@ -123,6 +126,8 @@ pub struct NewRecord {
     pub kind: Kind,
     /// Whose tree it has.
     pub template: TemplateName,
+    /// The image that it is to be cloned from, in place of a version.
+    pub image: Option<Digest>,
     /// Who begins it.
     pub owner: Owner,
     /// Its owner may be root inside.
@@ -141,6 +146,7 @@ impl Record {
             kind: new.kind,
             state: State::Planned,
             template: new.template,
+            image: new.image,
             base,
             draft,
             created: Timestamp::now(),

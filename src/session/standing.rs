@@ -21,10 +21,7 @@ impl Sessions<'_> {
     /// Mounts the session's tree and sets it up by its profile.
     pub(crate) fn bring_up(&self, record: &Record, profile: &Profile) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
-        file::make_dirs(&self.layout().run(), 0o755)?;
-        file::make_dirs(&self.layout().mounts(), 0o755)?;
-        // Private, so that nothing that is mounted below propagates to other namespaces.
-        self.make_mounts_private()?;
+        self.prepare_mounts()?;
         file::make_dir(&at, 0o755)?;
         // Here and nowhere else: who enters a session while it ends must not bring its cgroup back.
         Cgroup::make(&self.cgroup_name(record)?)
@@ -48,6 +45,13 @@ impl Sessions<'_> {
         let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
         setup::apply(&at, profile, mode, &info)?;
         Ok(())
+    }
+
+    /// Makes the folder of mounts, private, so that nothing that is mounted below propagates to other namespaces.
+    pub(crate) fn prepare_mounts(&self) -> Result<(), Error> {
+        file::make_dirs(&self.layout().run(), 0o755)?;
+        file::make_dirs(&self.layout().mounts(), 0o755)?;
+        self.make_mounts_private()
     }
 
     /// Whether all that a profile mounts in the tree of a session is there.

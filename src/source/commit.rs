@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Error, Fate, Keep, Sources, Version};
+use crate::session::Begun;
 use crate::session::record::{Kind, Record, State};
-use crate::session::{self, Begun};
+use crate::store::pointer::Held;
 use crate::store::{Published, Settled, TemplateName, VersionId, pointer};
 use crate::sys::lock::{self, Lock};
 use crate::template::Profile;
@@ -13,7 +14,7 @@ use crate::template::Profile;
 /// How long settling waits for another that settles the same template.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a commit waits for another one that is moving the pointer, which takes milliseconds.
-const POINTER_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const POINTER_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Sources<'_> {
     /// Makes the draft of a source session the current version of its template, all at once.
@@ -21,7 +22,8 @@ impl Sources<'_> {
     /// came between the commit and its publication, a repeat finishes it.
     ///
     /// # Errors
-    /// [`Error::Conflict`], or a step before the commit failed: the session is kept, nothing changed.
+    /// [`Error::Conflict`], or a step before the commit failed: the session is kept, nothing changed. Or
+    /// [`Error::Unfinished`]: it is committed, and `recover` has to finish it.
     pub fn commit(&self, begun: Begun, profile: &Profile, message: Option<String>) -> Result<Version, Error> {
         let draft = self.draft_of(&begun.record)?;
         if self.sessions.is_committed(&begun.record)? {
@@ -43,6 +45,7 @@ impl Sources<'_> {
                 self.conclude(begun, &version.id);
                 Ok(version)
             }
+            Err(error @ Error::Unfinished { .. }) => Err(error),
             Err(error) => Err(self.keep(&begun.record, profile, error)),
         }
     }
@@ -62,15 +65,30 @@ impl Sources<'_> {
         self.commit(begun, profile, message)
     }
 
-    /// After the commit: shows the version to all, and forgets the session.
+    /// COMMIT: before it the draft can be thrown away, after it everything else can be done again. The pointer
+    /// follows under the same lock, so that nobody can be told of the version and then begin from an older one.
+    pub(super) fn publish_and_show(&self, record: &Record, draft: &VersionId) -> Result<Published, Error> {
+        let template = &record.template;
+        let pointer = Held::take(self.layout(), self.store(), template, POINTER_PATIENCE)?;
+        let published = self.store().publish(template, draft, record.base.as_ref())?;
+        if published == Published::Committed {
+            pointer.follow().map_err(|source| Error::Unfinished {
+                session: record.id.clone(),
+                template: template.clone(),
+                version: draft.clone(),
+                source: Box::new(source),
+            })?;
+        }
+        Ok(published)
+    }
+
+    /// After the commit, when all see it: forgets the session.
     pub(super) fn conclude(&self, begun: Begun, version: &VersionId) {
         let template = begun.record.template.clone();
-        let shown = pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)
-            .map_err(session::Error::from);
-        // It is committed: whatever fails from here on must not look as if it were not.
-        if let Err(trouble) = shown.and_then(|_| self.sessions.forget(begun)) {
+        // Whatever fails from here on must not look as if it were not committed.
+        if let Err(trouble) = self.sessions.forget(begun) {
             let trouble = crate::sys::chain(&trouble);
-            tracing::error!(%template, %version, %trouble, "committed, but not finished; `zchroot recover` finishes it");
+            tracing::error!(%template, %version, %trouble, "committed, but not tidied; `zchroot recover` does it");
         }
     }
 
@@ -133,8 +151,7 @@ impl Sources<'_> {
         };
         let version = Version::new(draft.clone(), parent.as_ref(), record.owner.clone(), message, size);
         version.save(self.layout(), template)?;
-        // COMMIT: before it the draft can be thrown away, after it everything else can be done again.
-        match self.store().publish(template, draft, record.base.as_ref())? {
+        match self.publish_and_show(record, draft)? {
             Published::Committed => Ok(version),
             Published::Conflict { current } => Err(self.conflict(record, current)),
         }

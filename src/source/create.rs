@@ -1,9 +1,10 @@
 //! The beginning of a version: a template's first draft, or a source session on its current version.
 
+use super::commit::POINTER_PATIENCE;
 use super::{Error, Sources};
 use crate::session::record::{NewRecord, Record, State};
 use crate::session::{self, Begun};
-use crate::store::{Progress, VersionId};
+use crate::store::{Digest, Progress, TemplateName, VersionId, pointer};
 use crate::template::Profile;
 
 /// What a source session is begun with.
@@ -16,20 +17,38 @@ pub struct SourceRequest<'a> {
 }
 
 impl Sources<'_> {
-    /// Begins the session in which a template's first version is filled: an empty draft. It stays planned until
+    /// Begins the session in which a template's first version is made: an empty draft, which the caller fills, or
+    /// a copy of an image, whose lock the caller holds. It stays planned until
     /// [`Sources::commit_first`]: half a tree must neither be entered nor committed, and a crash ends it.
     ///
     /// # Errors
     /// The template has a version already, or the session cannot be begun; then nothing of it is left.
-    pub fn begin_first(&self, request: SourceRequest<'_>) -> Result<Begun, Error> {
+    pub fn begin_first(
+        &self,
+        request: SourceRequest<'_>,
+        image: Option<&Digest>,
+        progress: &mut dyn Progress,
+    ) -> Result<Begun, Error> {
         let template = request.new.template.clone();
-        if let Some(current) = self.store().current(&template)? {
-            return Err(Error::Created { template, current });
-        }
+        self.refuse_second(&template)?;
         let draft = new_version()?;
         let record = Record::planned(request.new, None, Some(draft.clone()));
-        let make = || Ok(self.store().draft_new(&template, &draft)?);
+        let make = || match image {
+            Some(image) => Ok(self.store().draft_from_image(&template, &draft, image, progress)?),
+            None => Ok(self.store().draft_new(&template, &draft)?),
+        };
         Ok(self.sessions.begin_draft(record, request.profile, State::Planned, make)?)
+    }
+
+    /// Refuses a template that has a version already.
+    ///
+    /// # Errors
+    /// It has, or the store cannot be read.
+    pub fn refuse_second(&self, template: &TemplateName) -> Result<(), Error> {
+        match self.store().current(template)? {
+            Some(current) => Err(Error::Created { template: template.clone(), current }),
+            None => Ok(()),
+        }
     }
 
     /// Begins a source session on the current version.
@@ -38,8 +57,10 @@ impl Sources<'_> {
     /// The template has no version, or the session cannot be begun; then nothing of it is left.
     pub fn begin(&self, request: SourceRequest<'_>, progress: &mut dyn Progress) -> Result<Begun, Error> {
         let template = request.new.template.clone();
-        // The truth, not the pointer: a commit that is not yet visible would be a conflict for certain.
-        let base = self.store().current(&template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
+        // The truth, not the pointer: a commit that is not yet visible would be a conflict for certain. And nobody
+        // who begins after this may get less, so a commit that is under way is waited for.
+        let current = pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)?;
+        let base = current.ok_or_else(|| Error::NoVersion(template.clone()))?;
         let draft = new_version()?;
         let record = Record::planned(request.new, Some(base.clone()), Some(draft.clone()));
         let make = || Ok(self.store().draft_clone(&template, &draft, &base, progress)?);

@@ -91,6 +91,21 @@ pub enum Error {
         /// What its draft became.
         version: VersionId,
     },
+    /// The commit took place, and what has to follow it did not.
+    #[error(
+        "session {session} is committed as version {version} of {template}, but not everybody sees that yet"
+    )]
+    Unfinished {
+        /// Which session.
+        session: SessionId,
+        /// Whose version.
+        template: TemplateName,
+        /// What its draft became.
+        version: VersionId,
+        /// What failed.
+        #[source]
+        source: Box<store::Error>,
+    },
     /// There is no such version, or its tree was reclaimed.
     #[error("template {template} has no version {version}")]
     NoSuchVersion {
@@ -135,6 +150,9 @@ pub enum Error {
     /// A version's file could not be read or written.
     #[error(transparent)]
     Version(#[from] VersionError),
+    /// Something about images failed.
+    #[error(transparent)]
+    Import(#[from] crate::import::Error),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] store::Error),

@@ -49,6 +49,7 @@ impl Sources<'_> {
                 self.conclude(begun, &version.id);
                 Ok(version)
             }
+            Err(error @ Error::Unfinished { .. }) => Err(error),
             Err(error) => Err(self.give_up(begun, error)),
         }
     }
@@ -78,8 +79,7 @@ impl Sources<'_> {
         let mut version = Version::new(draft.clone(), parent.as_ref(), record.owner.clone(), message, size);
         version.tree_of = Some(to.clone());
         version.save(self.layout(), template)?;
-        // COMMIT: before it the draft can be thrown away, after it everything else can be done again.
-        match self.store().publish(template, draft, base)? {
+        match self.publish_and_show(record, draft)? {
             Published::Committed => Ok(version),
             Published::Conflict { current } => {
                 Err(Error::Moved { template: template.clone(), base: base.cloned(), current })

@@ -7,8 +7,8 @@ use crate::session::Sessions;
 use crate::session::record::Owner;
 use crate::store::fake::FakeStore;
 use crate::store::{
-    Head, Kind as StoreKind, Layout, MountOptions, Outcome, Progress, Result as StoreResult, SessionId,
-    SessionTree, Silent, Space, Store, Tree,
+    Digest, Head, ImageTree, Images, Kind as StoreKind, Layout, MountOptions, Outcome, Progress,
+    Result as StoreResult, SessionId, SessionTree, Silent, Space, Store, Tree,
 };
 
 /// A store to which others commit between the look of a settle and what the store does of it.
@@ -122,6 +122,33 @@ impl Store for Busy {
     }
     fn used(&self, tree: &Tree) -> StoreResult<u64> {
         self.store.used(tree)
+    }
+}
+
+impl Images for Busy {
+    fn images(&self) -> StoreResult<Vec<ImageTree>> {
+        self.store.images()
+    }
+    fn image_new(&self, image: &Digest) -> StoreResult<()> {
+        self.store.image_new(image)
+    }
+    fn image_complete(&self, image: &Digest) -> StoreResult<Outcome> {
+        self.store.image_complete(image)
+    }
+    fn image_drop(&self, image: &Digest) -> StoreResult<Outcome> {
+        self.store.image_drop(image)
+    }
+    fn draft_from_image(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        image: &Digest,
+        progress: &mut dyn Progress,
+    ) -> StoreResult<()> {
+        self.store.draft_from_image(template, draft, image, progress)
+    }
+    fn session_from_image(&self, image: &Digest, session: &SessionId) -> StoreResult<()> {
+        self.store.session_from_image(image, session)
     }
 }
 

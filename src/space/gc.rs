@@ -11,9 +11,10 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::versions::superseded;
+use crate::import::image::Images;
 use crate::session::{self, Sessions};
 use crate::source::{Error, Keep, Sources};
-use crate::store::{Layout, SessionId, TemplateName, VersionId};
+use crate::store::{Digest, Layout, SessionId, TemplateName, VersionId};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::lock::{self, Lock};
 use crate::sys::mount::{self, How};
@@ -34,6 +35,11 @@ pub enum Object {
         template: TemplateName,
         /// Its name.
         draft: VersionId,
+    },
+    /// An image that was not unpacked to its end.
+    Image {
+        /// What it is called by.
+        image: Digest,
     },
     /// A lock file of a session that is no more.
     Lock {
@@ -70,6 +76,7 @@ impl std::fmt::Display for Object {
             Self::SessionTree { session } => write!(f, "session tree {session}"),
             Self::TempFile { path } => write!(f, "temp file {}", path.display()),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
+            Self::Image { image } => write!(f, "draft of image {}", image.short()),
             Self::Version { template, version } => write!(f, "version {template}/{version}"),
             Self::Mount { session } => write!(f, "mount {session}"),
             Self::Cgroup { session } => write!(f, "cgroup {session}"),
@@ -86,7 +93,7 @@ impl Object {
             | Self::Lock { session }
             | Self::Cgroup { session }
             | Self::Mount { session } => Some(session),
-            Self::Draft { .. } | Self::TempFile { .. } | Self::Version { .. } => None,
+            Self::Draft { .. } | Self::Image { .. } | Self::TempFile { .. } | Self::Version { .. } => None,
         }
     }
 }
@@ -171,6 +178,17 @@ impl<'a> Gc<'a> {
         for (path, made) in self.temp_files()? {
             items.push(self.judge(Object::TempFile { path }, false, made));
         }
+        for image in self.sessions.store().images()?.into_iter().filter(|image| !image.complete) {
+            let being_made = Images::new(self.sessions).is_being_made(&image.digest)?;
+            items.push(match being_made {
+                true => Item {
+                    object: Object::Image { image: image.digest },
+                    action: Action::Keep,
+                    reason: "somebody unpacks it just now".to_owned(),
+                },
+                false => self.judge(Object::Image { image: image.digest }, false, image.created),
+            });
+        }
         for (template, draft, made) in drafts {
             let known = referred.drafts.contains(&(template.clone(), draft.clone()));
             items.push(self.judge(Object::Draft { template, draft }, known, made));
@@ -231,6 +249,7 @@ impl<'a> Gc<'a> {
                 file::remove(&self.layout().version(template, draft))?;
                 self.sessions.store().draft_drop(template, draft)?;
             }
+            Object::Image { image } => Images::new(self.sessions).remove_unused(image)?,
             // Settling drops it, under the template's lock.
             Object::Version { .. } => {}
             Object::TempFile { path } => match file::stat(path)? {
@@ -350,8 +369,13 @@ impl<'a> Gc<'a> {
     /// Whoever writes one renames it at once: an old one was left by a crash.
     fn temp_files(&self) -> Result<Vec<(PathBuf, SystemTime)>, Error> {
         let config = self.layout().config_dir();
-        let mut folders =
-            vec![self.layout().records(), self.layout().mounts(), config.join("templates.d"), config];
+        let mut folders = vec![
+            self.layout().records(),
+            self.layout().images(),
+            self.layout().mounts(),
+            config.join("templates.d"),
+            config,
+        ];
         for name in file::list(&self.layout().templates())? {
             let Ok(template) = name.parse::<TemplateName>() else { continue };
             folders.push(self.layout().templates().join(&name));

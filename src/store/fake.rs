@@ -10,6 +10,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "stands in for mount(2); tests only")]
 
+mod image;
 mod pool;
 
 use std::io;
@@ -59,13 +60,8 @@ fn refused(kind: ErrorKind, op: &'static str, object: &str, why: &str) -> Error 
     Error::new(kind, op, object, why)
 }
 
-fn access(tree: &Tree, options: MountOptions) -> Access {
-    Access {
-        read_only: matches!(tree, Tree::Version(..)),
-        no_exec: false,
-        allow_suid: !options.nosuid,
-        allow_dev: !options.nodev,
-    }
+fn access(read_only: bool, options: MountOptions) -> Access {
+    Access { read_only, no_exec: false, allow_suid: !options.nosuid, allow_dev: !options.nodev }
 }
 
 fn bind(path: &Path, at: &Path, access: Access) -> io::Result<()> {
@@ -120,6 +116,10 @@ impl FakeStore {
         match tree {
             Tree::Session(session) => head(&session_name(session)),
             Tree::Draft(template, draft) => head(&head_name(template, draft)),
+            Tree::Image(image) => match pool.snapshot(&image::snapshot(image)) {
+                Ok(pristine) => Some(pristine.bytes.clone()),
+                Err(_) => head(&image::dataset(image)),
+            },
             Tree::Version(template, version) => {
                 let snapshot = pool.find(&container(template), version.as_str())?;
                 Some(pool.snapshot(&snapshot).ok()?.bytes.clone())
@@ -415,7 +415,12 @@ impl Store for FakeStore {
         let gone = || refused(ErrorKind::Gone, "mount", &format!("{tree:?}"), "there is no such tree");
         let path = self.path(tree).ok_or_else(gone)?;
         if self.pool().real_mounts {
-            return bind(&path, at, access(tree, options)).map_err(failed("mount at", &object));
+            let read_only = match tree {
+                Tree::Version(..) => true,
+                Tree::Image(image) => self.pool().snapshot(&image::snapshot(image)).is_ok(),
+                Tree::Session(_) | Tree::Draft(..) => false,
+            };
+            return bind(&path, at, access(read_only, options)).map_err(failed("mount at", &object));
         }
         effect::point("mount").map_err(failed("mount at", &object))?;
         std::fs::remove_dir(at)

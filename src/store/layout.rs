@@ -6,6 +6,7 @@
 //! /var/lib/zchroot/templates/NAME/current -> versions/VID.toml              pointers and what is known of each version
 //! /var/lib/zchroot/templates/NAME/pins/VID.toml                             what keeps a version for good
 //! /var/lib/zchroot/templates/NAME/digests/VID.zst                           what each version's tree is made of
+//! /var/lib/zchroot/images/SHA256.toml                                       what is known of each image
 //! /var/lib/zchroot/store/                                                   trees of the `dir` store
 //! /run/zchroot/mount/ID                                                     where a session's tree is mounted
 //! /run/zchroot/lock/                                                        locks, gone with a reboot
@@ -13,6 +14,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::digest::Digest;
 use super::name::{SessionId, TemplateName, VersionId};
 
 /// The paths of one installation; `root` is `/` but for tests and demonstrations (`--root DIR`).
@@ -158,6 +160,30 @@ impl Layout {
     #[must_use]
     pub fn mounts_lock(&self) -> PathBuf {
         self.locks().join("mounts")
+    }
+
+    /// The folder of what is known of images.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.state().join("images")
+    }
+
+    /// What is known of one image.
+    #[must_use]
+    pub fn image(&self, digest: &Digest) -> PathBuf {
+        self.images().join(format!("{digest}.toml"))
+    }
+
+    /// Where an image is mounted while it is unpacked. No session can have the name.
+    #[must_use]
+    pub fn image_mount(&self, digest: &Digest) -> PathBuf {
+        self.mounts().join(format!(".image-{digest}"))
+    }
+
+    /// The lock of an image: held while it is made or dropped, and until what it was made for is cloned from it.
+    #[must_use]
+    pub fn image_lock(&self, digest: &Digest) -> PathBuf {
+        self.locks().join(format!("image-{digest}"))
     }
 
     /// The lock of a session: held while its state changes, and by `run` for its whole life.

@@ -16,6 +16,7 @@ pub mod digest;
 mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod image;
 mod layout;
 mod name;
 pub mod pointer;
@@ -31,6 +32,7 @@ use crate::sys::tree::Guide;
 
 pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
+pub use image::{ImageTree, Images};
 pub use layout::Layout;
 pub use name::{NameError, SessionId, TemplateName, VersionId, check as check_name};
 
@@ -103,6 +105,8 @@ pub enum Tree {
     Draft(TemplateName, VersionId),
     /// A complete version, read-only.
     Version(TemplateName, VersionId),
+    /// An image: writable while it is a draft, read-only once it is complete.
+    Image(Digest),
 }
 
 /// How a tree is mounted.
@@ -165,7 +169,7 @@ impl Progress for Silent {
 }
 
 /// A place where trees live. All calls block; all need root.
-pub trait Store: fmt::Debug {
+pub trait Store: Images + fmt::Debug {
     /// Which store this is.
     fn kind(&self) -> Kind;
 

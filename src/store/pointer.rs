@@ -5,7 +5,9 @@
 //! property of the pool and the pointer follows it.
 //!
 //! Following is done under a lock, inside of which the truth is read: of two who commit one after the other the
-//! first may come to its pointer last, and must not turn it back.
+//! first may come to its pointer last, and must not turn it back. Who commits takes that lock before the commit and
+//! keeps it until the pointer follows: while nobody has it, truth and pointer are the same, unless its last holder
+//! crashed; then whoever takes it next makes them the same again.
 //!
 //! Crash rule: before the rename nothing changed; after it the new version is what everybody reads. The fsync
 //! of the directory is repeated by a repeated [`write()`], also when there is nothing left to change.
@@ -47,25 +49,58 @@ pub fn follow(
     template: &TemplateName,
     patience: Duration,
 ) -> Result<Option<VersionId>> {
-    if store.current_is_pointer() {
-        // Written here, it could undo a commit that came between the reading and the writing.
-        let current = store.current(template)?;
-        if current.is_some() {
-            file::sync_parent(&layout.pointer(template))?;
+    Held::take(layout, store, template, patience)?.follow()
+}
+
+/// The right to move the pointer of one template.
+#[derive(Debug)]
+pub struct Held<'a> {
+    layout: &'a Layout,
+    store: &'a dyn Store,
+    template: &'a TemplateName,
+    /// None where the pointer is the truth: the store moves it.
+    _lock: Option<Lock>,
+}
+
+impl<'a> Held<'a> {
+    /// Takes the lock; a store whose pointer is the truth has its own.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] if another process moves the pointer for longer than `patience`.
+    pub fn take(
+        layout: &'a Layout,
+        store: &'a dyn Store,
+        template: &'a TemplateName,
+        patience: Duration,
+    ) -> Result<Self> {
+        if store.current_is_pointer() {
+            return Ok(Self { layout, store, template, _lock: None });
         }
-        return Ok(current);
+        lock::make_folder(&layout.locks())?;
+        let path = layout.pointer_lock(template);
+        let lock = Lock::take(&path, patience)?.ok_or_else(|| {
+            let why = format!("somebody else kept it for {} s", patience.as_secs());
+            Error::new(ErrorKind::Busy, "lock", path.display().to_string(), why)
+        })?;
+        Ok(Self { layout, store, template, _lock: Some(lock) })
     }
-    lock::make_folder(&layout.locks())?;
-    let path = layout.pointer_lock(template);
-    let _lock = Lock::take(&path, patience)?.ok_or_else(|| {
-        let why = format!("somebody else kept it for {} s", patience.as_secs());
-        Error::new(ErrorKind::Busy, "lock", path.display().to_string(), why)
-    })?;
-    let current = store.current(template)?;
-    if let Some(current) = &current {
-        write(layout, template, current)?;
+
+    /// Lets the pointer say, durably, what the store says is current, and gives that.
+    ///
+    /// # Errors
+    /// The store cannot be read; or as [`write()`].
+    pub fn follow(self) -> Result<Option<VersionId>> {
+        let current = self.store.current(self.template)?;
+        match &current {
+            None => {}
+            // Written here, it could undo a commit that came between the reading and the writing.
+            Some(_) if self.store.current_is_pointer() => {
+                file::sync_parent(&self.layout.pointer(self.template))?;
+            }
+            Some(current) => drop(write(self.layout, self.template, current)?),
+        }
+        Ok(current)
     }
-    Ok(current)
 }
 
 /// Makes the pointer name `version`, at once and durably; a malformed pointer is replaced.

@@ -86,6 +86,49 @@ impl Period {
     }
 }
 
+/// How long something stays that nothing uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warm {
+    /// So long after its last use.
+    For(Period),
+    /// Whatever its age.
+    Always,
+}
+
+impl Default for Warm {
+    fn default() -> Self {
+        Self::For(Period::from_secs(7 * 86_400))
+    }
+}
+
+impl FromStr for Warm {
+    type Err = AmountError;
+
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        match text {
+            "inf" => Ok(Self::Always),
+            "0" => Ok(Self::For(Period::from_secs(0))),
+            period => period.parse().map(Self::For),
+        }
+    }
+}
+
+impl fmt::Display for Warm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(period) => period.fmt(f),
+            Self::Always => f.write_str("inf"),
+        }
+    }
+}
+
+impl Serialize for Warm {
+    /// As it is written.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl FromStr for Period {
     type Err = AmountError;
 

@@ -10,7 +10,9 @@ use toml::Spanned;
 
 use crate::store::Kind;
 
-use super::amount::{Period, Size};
+use super::account::AccountName;
+use super::amount::{Period, Size, Warm};
+use super::definition::{Access, access};
 use super::diagnostic::{Diagnostic, Fault};
 use super::document::{self, Word};
 
@@ -27,6 +29,19 @@ pub struct Config {
     pub grace: Period,
     /// When digests of versions are made.
     pub digests: Digests,
+    /// Unpacked archives.
+    pub images: ImagesConfig,
+}
+
+/// What holds for images.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ImagesConfig {
+    /// Who may import images and run sessions of them.
+    #[serde(flatten)]
+    pub access: Access,
+    /// How long an image stays that nothing is cloned from.
+    pub warm: Warm,
 }
 
 /// When a digest of a version's tree is made.
@@ -44,7 +59,12 @@ pub enum Digests {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { store: StoreConfig::Dir, grace: GRACE, digests: Digests::default() }
+        Self {
+            store: StoreConfig::Dir,
+            grace: GRACE,
+            digests: Digests::default(),
+            images: ImagesConfig::default(),
+        }
     }
 }
 
@@ -135,6 +155,18 @@ struct File {
     grace: Option<Word<Period>>,
     digests: Option<Digests>,
     zfs: Option<ZfsTable>,
+    #[serde(default)]
+    images: ImagesTable,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct ImagesTable {
+    users: Vec<Word<AccountName>>,
+    groups: Vec<Word<AccountName>>,
+    root_users: Vec<Word<AccountName>>,
+    root_groups: Vec<Word<AccountName>>,
+    warm: Option<Word<Warm>>,
 }
 
 #[derive(Deserialize)]
@@ -155,10 +187,15 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, Fault> {
         let file: File = document::parse(text)?;
+        let images = file.images;
         Ok(Self {
             store: store(file.store, file.zfs)?,
             grace: file.grace.map_or(GRACE, |word| word.0),
             digests: file.digests.unwrap_or_default(),
+            images: ImagesConfig {
+                access: access(images.users, images.groups, images.root_users, images.root_groups),
+                warm: images.warm.map(|word| word.0).unwrap_or_default(),
+            },
         })
     }
 }
@@ -203,8 +240,19 @@ mod tests {
         )
         .unwrap();
         let store = StoreConfig::Zfs { pool: "tank".parse().unwrap(), reserve: Size::new(1 << 30) };
-        assert_eq!(config, Config { store, grace: Period::from_secs(7200), digests: Digests::Gc });
+        let grace = Period::from_secs(7200);
+        assert_eq!(config, Config { store, grace, digests: Digests::Gc, ..Config::default() });
         assert_eq!(config.store.kind(), Kind::Zfs);
+    }
+
+    #[test]
+    fn who_may_use_images_and_how_long_they_stay_warm_is_read() {
+        let config = Config::parse("version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"").unwrap();
+        assert_eq!(config.images.access.root_users, ["ci".parse().unwrap()]);
+        assert_eq!(config.images.warm, Warm::Always);
+        let default = Config::default().images;
+        assert!(default.access.is_empty());
+        assert_eq!(default.warm.to_string(), "7d");
     }
 
     #[test]
@@ -254,7 +302,7 @@ mod tests {
         f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
             name = "x"
             ^^^^
-        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`
+        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `images`
             [log]
              ^^^
         "##);

@@ -223,7 +223,7 @@ impl Template {
     }
 }
 
-fn access(
+pub(super) fn access(
     users: Vec<Word<AccountName>>,
     groups: Vec<Word<AccountName>>,
     root_users: Vec<Word<AccountName>>,

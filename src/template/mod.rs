@@ -28,9 +28,9 @@ mod profile_file;
 mod read;
 
 pub use account::{AccountName, AccountNameError, Accounts, HostAccounts};
-pub use amount::{AmountError, Period, Size};
+pub use amount::{AmountError, Period, Size, Warm};
 pub use check::check;
-pub use config::{Config, Digests, Pool, PoolError, StoreConfig};
+pub use config::{Config, Digests, ImagesConfig, Pool, PoolError, StoreConfig};
 pub use definition::{Access, Net, Overlay, SourceAccess, Template};
 pub use diagnostic::{Diagnostic, Finding, Place, Severity};
 pub use load::{Error, Loaded, load, may_caller_read, profile, template, templates};

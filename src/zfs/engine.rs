@@ -72,10 +72,6 @@ impl Engine {
         change("lzc_clone", || ffi::clone(&self.lzc, name, origin))
     }
 
-    pub(super) fn snapshot(&self, name: &str) -> io::Result<()> {
-        change("lzc_snapshot", || self.lzc.snapshot(&[PathBuf::from(name)], None).map_err(cause))
-    }
-
     pub(super) fn promote(&self, name: &str) -> io::Result<()> {
         change("lzc_promote", || ffi::promote(&self.lzc, name))
     }
@@ -88,6 +84,18 @@ impl Engine {
     pub(super) fn destroy_snapshot_later(&self, name: &str) -> io::Result<()> {
         change("lzc_destroy_snaps", || {
             self.lzc.destroy_snapshots(&[PathBuf::from(name)], DestroyTiming::Defer).map_err(cause)
+        })
+    }
+
+    /// Takes a snapshot.
+    pub(super) fn snapshot(&self, name: &str) -> io::Result<()> {
+        change("lzc_snapshot", || self.lzc.snapshot(&[PathBuf::from(name)], None).map_err(cause))
+    }
+
+    /// Destroys a snapshot that nothing is cloned from.
+    pub(super) fn destroy_snapshot(&self, name: &str) -> io::Result<()> {
+        change("lzc_destroy_snaps", || {
+            self.lzc.destroy_snapshots(&[PathBuf::from(name)], DestroyTiming::RightNow).map_err(cause)
         })
     }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use crate::store::{Head, VersionId};
+use crate::store::{Head, ImageTree, VersionId};
 
 /// A text that no program of ours returns.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -179,6 +179,20 @@ pub(super) fn children(text: &str) -> Result<Option<Vec<(&str, SystemTime)>>, Ma
 fn child(line: &str) -> Option<(&str, SystemTime)> {
     let (name, created) = line.split_once('\t')?;
     Some((name, time(created)?))
+}
+
+/// The images as `images.lua` lists them; what has no name of an image is none of ours.
+pub(super) fn images(text: &str) -> Result<Vec<ImageTree>, Malformed> {
+    let lines = text.lines().skip(1);
+    let named = lines.map(|line| image(line).ok_or_else(|| Malformed(line.to_owned())));
+    Ok(named.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+fn image(line: &str) -> Option<Option<ImageTree>> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let [name, created, complete, clones] = *fields.as_slice() else { return None };
+    let (created, complete, clones) = (time(created)?, flag(complete)?, clones.parse().ok()?);
+    Some(name.parse().ok().map(|digest| ImageTree { digest, complete, created, clones }))
 }
 
 /// What a dataset or snapshot takes and may take, in bytes.

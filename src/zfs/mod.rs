@@ -5,7 +5,7 @@
 //! ```text
 //! BASE/zchroot                     mountpoint=none atime=off; nothing ever mounts by itself
 //! BASE/zchroot/state               mounted at /var/lib/zchroot: records and pointers move with the pool
-//! BASE/zchroot/images              unpacked archives
+//! BASE/zchroot/images/SHA256       an unpacked archive; complete iff its snapshot @pristine exists
 //! BASE/zchroot/templates/NAME      container, never mounted; user property zchroot:current = VID, the truth
 //! BASE/zchroot/templates/NAME/VID  a head; complete iff the snapshot @VID exists, here or on a later head
 //! BASE/zchroot/sessions            sync=disabled
@@ -23,6 +23,7 @@
 
 mod engine;
 mod ffi;
+mod image;
 mod listing;
 mod look;
 mod names;
@@ -147,6 +148,22 @@ impl ZfsStore {
         Err(self.not_laid_out(op, &snapshot))
     }
 
+    /// The container of a template's heads, made for the first of them.
+    fn ensure_container(&self, template: &TemplateName) -> Result<()> {
+        let container = self.names.container(template);
+        if !self.engine.exists(&container) {
+            match self.engine.create(&container) {
+                Ok(()) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                    return Err(self.not_laid_out("create", &container));
+                }
+                Err(error) => return Err(Error::io("create", container, error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses a name that a draft or version has or had.
     fn refuse_taken(&self, op: &'static str, template: &TemplateName, draft: &VersionId) -> Result<()> {
         let listing = self.listing(template)?;
@@ -240,17 +257,7 @@ impl Store for ZfsStore {
 
     fn draft_new(&self, template: &TemplateName, draft: &VersionId) -> Result<()> {
         self.refuse_taken("create", template, draft)?;
-        let container = self.names.container(template);
-        if !self.engine.exists(&container) {
-            match self.engine.create(&container) {
-                Ok(()) => {}
-                Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                    return Err(self.not_laid_out("create", &container));
-                }
-                Err(error) => return Err(Error::io("create", container, error)),
-            }
-        }
+        self.ensure_container(template)?;
         let head = self.names.head(template, draft);
         self.engine.create(&head).map_err(|error| Error::io("create", head, error))
     }
@@ -373,6 +380,7 @@ impl Store for ZfsStore {
                 let name = self.names.head(template, draft);
                 self.room(&name)?.map(|room| room.referenced).ok_or_else(|| gone(&name))
             }
+            Tree::Image(image) => self.used_by_image(image),
             Tree::Version(template, version) => {
                 let room = self.at_version("measure", template, version, |snapshot| {
                     let room = self.room(snapshot).map_err(io::Error::other)?;

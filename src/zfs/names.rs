@@ -1,6 +1,6 @@
 //! The names of our datasets: the one place where they are put together.
 
-use crate::store::{Error, ErrorKind, Result, SessionId, TemplateName, VersionId};
+use crate::store::{Digest, Error, ErrorKind, Result, SessionId, TemplateName, VersionId};
 
 /// A snapshot's name, the longest of ours, is `ROOT/templates/NAME/VID@VID`, each part at most 64 characters,
 /// and ZFS allows 255.
@@ -41,6 +41,10 @@ impl Names {
 
     pub(super) fn images(&self) -> String {
         self.below("images")
+    }
+
+    pub(super) fn image(&self, digest: &Digest) -> String {
+        format!("{}/images/{digest}", self.root)
     }
 
     pub(super) fn templates(&self) -> String {

@@ -155,6 +155,7 @@ impl ZfsStore {
         match tree {
             Tree::Session(id) => writable(self.names.session(id)),
             Tree::Draft(template, draft) => writable(self.names.head(template, draft)),
+            Tree::Image(image) => self.mount_image(image, at, flags),
             Tree::Version(template, version) => {
                 let flags = flags | MountFlags::RDONLY;
                 self.at_version("mount", template, version, |snapshot| mount_zfs(snapshot, at, flags))
@@ -164,7 +165,7 @@ impl ZfsStore {
 }
 
 /// mount(2) itself: it takes mountpoint=none as it is, and costs a tenth of mount(8) or `zfs mount`.
-fn mount_zfs(dataset: &str, at: &Path, flags: MountFlags) -> io::Result<()> {
+pub(super) fn mount_zfs(dataset: &str, at: &Path, flags: MountFlags) -> io::Result<()> {
     effect::point("mount")?;
     Ok(rustix::mount::mount(dataset, at, "zfs", flags, None)?)
 }

@@ -5,6 +5,7 @@
 //! version and half of another is seen ([`read_stamp`]).
 
 pub(crate) mod faults;
+pub(crate) mod images;
 pub(crate) mod labs;
 pub(crate) mod races;
 pub(crate) mod rules;

@@ -48,6 +48,7 @@ fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
         id: session(id),
         kind,
         template: template(of),
+        image: None,
         owner: Owner { uid: 0, name: "root".to_owned() },
         root_allowed: true,
         setup: Setup {
@@ -82,7 +83,8 @@ impl Handles<'_> {
         let new = new_record(name, &format!("create-{name}"), Kind::Source);
         // A tree that is being filled is a bare one.
         let profile = Profile::default();
-        let begun = self.sources.begin_first(SourceRequest { new, profile: &profile }).map_err(told)?;
+        let request = SourceRequest { new, profile: &profile };
+        let begun = self.sources.begin_first(request, None, &mut Silent).map_err(told)?;
         let id = begun.record.id.clone();
         let source = Source::Path(world.host().join("source"));
         let at = self.layout.mount(&id);

@@ -177,6 +177,9 @@ fn zfs_crash_power_cut_at_every_step_of_a_collection() {
     let garbage = rig::look(&rig.inner, &rig.host).garbage(1);
     let mut cuts = vec![rig.cut("gc: before it")];
     cuts.extend(cut_through(&rig, &ops, &[], &["-q", "gc"]));
+    // One that was lost a moment ago is not taken: the version that it is a clone of goes after it.
+    orphan(&rig, &["begin", TEMPLATE, "--at", "1", "-n", "lost-late"], "lost-late");
+    rig.host.configure(&rig::config(&rig.inner, "15m"));
     ops.note(&ends("stays"), || rig.host.zchroot(["end", "stays"]).ok().status == 0);
     cuts.extend(cut_through(&rig, &ops, &[], &["-q", "gc"]));
     for cut in &mut cuts {

@@ -39,10 +39,6 @@ const MOST_LAYERS: usize = 256;
 
 /// An image whose layers are open.
 #[derive(Debug)]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what an image is kept under is read by the store of images")
-)]
 pub(super) struct Image {
     /// The digest of its configuration.
     pub(super) id: Digest,

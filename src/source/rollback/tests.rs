@@ -49,6 +49,7 @@ impl Bench {
             id: "r".parse().unwrap(),
             kind: Kind::Source,
             template: self.sid.clone(),
+            image: None,
             owner: owner(),
             root_allowed: false,
             setup: setup(),

@@ -186,11 +186,23 @@ impl Pool {
         }
         effect::point("zfs program")?;
         let bytes = self.new_bytes(from.as_deref(), &mut |_| {})?;
-        let snapshot =
-            Snapshot { name: version.to_owned(), bytes, created: SystemTime::now(), deferred: false };
-        self.get_mut(&head)?.snapshots.push(snapshot);
+        self.add_snapshot(&head, version, bytes)?;
         self.get_mut(container)?.current = Some(version.to_owned());
         Ok(true)
+    }
+
+    /// Takes a snapshot of what is in a dataset.
+    pub(super) fn take_snapshot(&mut self, name: &str, snapshot: &str) -> io::Result<()> {
+        let from = self.get(name)?.bytes.clone();
+        effect::point("zfs snapshot")?;
+        let bytes = self.new_bytes(from.as_deref(), &mut |_| {})?;
+        self.add_snapshot(name, snapshot, bytes)
+    }
+
+    fn add_snapshot(&mut self, name: &str, snapshot: &str, bytes: PathBuf) -> io::Result<()> {
+        let made = Snapshot { name: snapshot.to_owned(), bytes, created: SystemTime::now(), deferred: false };
+        self.get_mut(name)?.snapshots.push(made);
+        Ok(())
     }
 
     /// Makes a clone the owner of its origin: that snapshot and all before it move into it.

@@ -1,0 +1,69 @@
+//! Images in a store: unpacked archives, each under its digest, that drafts and sessions are cloned from.
+//!
+//! Whoever makes, completes or drops an image holds its lock ([`Layout::image_lock`](super::Layout::image_lock));
+//! listing and cloning take none. A clone is whole or [`ErrorKind::Gone`](super::ErrorKind::Gone), whatever
+//! somebody else does to the image meanwhile.
+
+use std::time::SystemTime;
+
+use super::{Digest, Outcome, Progress, Result, SessionId, TemplateName, VersionId};
+
+/// An image, as the store sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageTree {
+    /// What it is called by.
+    pub digest: Digest,
+    /// Unpacked as a whole, or still a draft.
+    pub complete: bool,
+    /// When its tree was made.
+    pub created: SystemTime,
+    /// How many trees are cloned from it and would not be without it.
+    pub clones: u64,
+}
+
+/// What a store does with images.
+pub trait Images {
+    /// All that there are, also drafts, sorted by digest.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn images(&self) -> Result<Vec<ImageTree>>;
+
+    /// Makes an empty draft of an image.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`](super::ErrorKind::Exists) if there is an image or a draft of it.
+    fn image_new(&self, image: &Digest) -> Result<()>;
+
+    /// Completes a draft, which is unmounted: at once, and it survives a power cut. Completing what is complete
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`](super::ErrorKind::Gone) if there is no such draft. After an error nothing changed.
+    fn image_complete(&self, image: &Digest) -> Result<Outcome>;
+
+    /// Destroys an image or a draft of one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`](super::ErrorKind::Busy) if something is cloned from it, or it is mounted.
+    fn image_drop(&self, image: &Digest) -> Result<Outcome>;
+
+    /// Makes a draft of a template that starts as a copy of a complete image, and the template's container if it
+    /// is the first.
+    ///
+    /// # Errors
+    /// As [`Store::draft_clone`](super::Store::draft_clone).
+    fn draft_from_image(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        image: &Digest,
+        progress: &mut dyn Progress,
+    ) -> Result<()>;
+
+    /// Clones a complete image for a session.
+    ///
+    /// # Errors
+    /// As [`Store::session_clone`](super::Store::session_clone).
+    fn session_from_image(&self, image: &Digest, session: &SessionId) -> Result<()>;
+}

@@ -1,0 +1,104 @@
+//! Images on ZFS: a dataset each, complete once its snapshot `pristine` exists.
+//!
+//! The dataset has its last name from the beginning and one transaction group completes it, so no crash leaves an
+//! image of which one could not say what it is.
+
+use std::path::Path;
+
+use rustix::mount::MountFlags;
+
+use super::setup::mount_zfs;
+use super::{DRAFT_PATIENCE, ZfsStore, decoded, listing};
+use crate::store::{
+    Digest, Error, ErrorKind, ImageTree, Images, Outcome, Progress, Result, SessionId, TemplateName,
+    VersionId,
+};
+
+const IMAGES: &str = include_str!("programs/images.lua");
+
+impl ZfsStore {
+    fn pristine(&self, image: &Digest) -> String {
+        format!("{}@pristine", self.names.image(image))
+    }
+
+    pub(super) fn mount_image(&self, image: &Digest, at: &Path, flags: MountFlags) -> Result<()> {
+        let (head, pristine) = (self.names.image(image), self.pristine(image));
+        let (what, flags) = if self.engine.exists(&pristine) {
+            (pristine, flags | MountFlags::RDONLY)
+        } else {
+            (head, flags)
+        };
+        mount_zfs(&what, at, flags).map_err(|error| Error::io("mount", what, error))
+    }
+
+    /// What is read of an image is read of its snapshot, once it is complete.
+    pub(super) fn used_by_image(&self, image: &Digest) -> Result<u64> {
+        let head = self.names.image(image);
+        let room = self.room(&head)?.map(|room| room.referenced);
+        room.ok_or_else(|| Error::new(ErrorKind::Gone, "measure", head, "there is no such image"))
+    }
+
+    fn clone_image(&self, image: &Digest, tree: &str) -> Result<()> {
+        let pristine = self.pristine(image);
+        self.engine.clone_from(&pristine, tree).map_err(|error| Error::io("clone", pristine, error))
+    }
+}
+
+impl Images for ZfsStore {
+    fn images(&self) -> Result<Vec<ImageTree>> {
+        let dataset = self.names.images();
+        let text = self.engine.read(&dataset, IMAGES, &[("d", &dataset)])?;
+        let mut images = decoded(&dataset, listing::images(&text))?;
+        images.sort_by(|one, other| one.digest.cmp(&other.digest));
+        Ok(images)
+    }
+
+    fn image_new(&self, image: &Digest) -> Result<()> {
+        let head = self.names.image(image);
+        self.engine.create(&head).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT) => self.not_laid_out("create", &head),
+            _ => Error::io("create", head, error),
+        })
+    }
+
+    fn image_complete(&self, image: &Digest) -> Result<Outcome> {
+        let pristine = self.pristine(image);
+        // COMMIT: the snapshot is the whole of it.
+        match self.engine.snapshot(&pristine) {
+            Ok(()) => Ok(Outcome::Changed),
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(Outcome::Unchanged),
+            Err(error) => Err(Error::io("snapshot", pristine, error)),
+        }
+    }
+
+    fn image_drop(&self, image: &Digest) -> Result<Outcome> {
+        let (head, pristine) = (self.names.image(image), self.pristine(image));
+        if self.engine.exists(&pristine) {
+            // The pool decides between this and a clone that is made this moment.
+            self.engine.destroy_snapshot(&pristine).map_err(|error| match error.raw_os_error() {
+                Some(libc::EEXIST | libc::EBUSY) => {
+                    let why = "something is cloned from it, or it is mounted";
+                    Error::new(ErrorKind::Busy, "destroy", pristine, why)
+                }
+                _ => Error::io("destroy", pristine, error),
+            })?;
+        }
+        self.destroy(&head, DRAFT_PATIENCE)
+    }
+
+    fn draft_from_image(
+        &self,
+        template: &TemplateName,
+        draft: &VersionId,
+        image: &Digest,
+        _progress: &mut dyn Progress,
+    ) -> Result<()> {
+        self.refuse_taken("clone", template, draft)?;
+        self.ensure_container(template)?;
+        self.clone_image(image, &self.names.head(template, draft))
+    }
+
+    fn session_from_image(&self, image: &Digest, session: &SessionId) -> Result<()> {
+        self.clone_image(image, &self.names.session(session))
+    }
+}
