@@ -72,9 +72,9 @@ pub fn clear(root: &Path, inode: u64) -> bool {
     mounts(root).is_empty()
 }
 
-/// The mount points below `root`, in the order in which they were made.
+/// The mount points below `root`, in the order in which they were made, as this thread sees them.
 pub fn mounts(root: &Path) -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
     points.filter(|point| point.starts_with(root)).collect()
 }

@@ -17,7 +17,7 @@ use crate::program;
 use crate::vm::{self, Machine};
 
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 13] = [
     "busybox-static",
     "mmdebstrap",
     "strace",
@@ -28,6 +28,9 @@ const PROGRAMS: [&str; 10] = [
     "squashfs-tools",
     "umoci",
     "skopeo",
+    "e2fsprogs",
+    "xfsprogs",
+    "btrfs-progs",
 ];
 
 /// Which tests a run is of, and how.
