@@ -30,8 +30,8 @@ pub enum Client {
 
 /// Clients work while the power is cut; the cuts.
 pub fn cuts(rig: &Rig, ops: &Ops, clients: &[Client]) -> Vec<Cut> {
-    let wanted = if std::env::var_os("ZCHROOT_TEST_LONG").is_some() { LONG_CUTS } else { CUTS };
-    let seed = std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or_else(clock);
+    let wanted = if is_long() { LONG_CUTS } else { CUTS };
+    let seed = seed();
     println!("the moments are those of seed {seed}");
     let mut random = Random(seed | 1);
     let (over, numbers, host) = (&AtomicBool::new(false), &AtomicUsize::new(1), &rig.host);
@@ -51,6 +51,16 @@ pub fn cuts(rig: &Rig, ops: &Ops, clients: &[Client]) -> Vec<Cut> {
         over.store(true, Ordering::Relaxed);
         cuts
     })
+}
+
+/// Whether nothing is to be left out.
+pub fn is_long() -> bool {
+    std::env::var_os("ZCHROOT_TEST_LONG").is_some()
+}
+
+/// What is chosen by.
+pub fn seed() -> u64 {
+    std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or_else(clock)
 }
 
 fn step(client: Client, host: &Installation, ops: &Ops, numbers: &AtomicUsize) {
