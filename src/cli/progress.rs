@@ -36,7 +36,7 @@ impl Progress for Bar {
             Some(total) => {
                 (ProgressBar::new(total), "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
             }
-            None => (ProgressBar::new_spinner(), "{spinner} {msg} {bytes} {elapsed}"),
+            None => (ProgressBar::new_spinner(), "{spinner} {msg} {bytes} {bytes_per_sec} {elapsed}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
