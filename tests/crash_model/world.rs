@@ -78,6 +78,7 @@ pub(crate) fn inside(name: &str) -> bool {
         assert!(done.status.success() && text.contains("1 passed"), "{name} failed, see above");
         return false;
     }
+    left::leave_the_mounts_of_others();
     // As the program's own.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Mounts are shared, as on a host with systemd.

@@ -156,7 +156,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new(kind: FileSystem, beside: Beside, choice: Choice) -> Self {
-        leave_the_mounts_of_others();
+        left::leave_the_mounts_of_others();
         let host = Installation::empty();
         // In memory, if it can be: it is copied at each cut.
         let memory = Path::new("/dev/shm");
@@ -286,20 +286,6 @@ impl Drop for Copy {
             forget(self.kind, &self.device, &self.file);
         }
         let _ = std::fs::remove_file(&self.file);
-    }
-}
-
-/// Into a mount namespace of our own: whoever else makes one meanwhile would have a copy of our mounts in it, and a file
-/// system is unmounted when the last of them is. Those that others have just now are not kept here either.
-fn leave_the_mounts_of_others() {
-    use nix::mount::{MntFlags, MsFlags, mount, umount2};
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-    for at in left::mounts(Path::new("/")).iter().rev() {
-        let text = at.to_string_lossy();
-        if text.contains("/zchroot-test-") || text.contains("/run/zchroot/") {
-            let _ = umount2(at, MntFlags::MNT_DETACH);
-        }
     }
 }
 

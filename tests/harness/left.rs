@@ -72,6 +72,20 @@ pub fn clear(root: &Path, inode: u64) -> bool {
     mounts(root).is_empty()
 }
 
+/// Into a mount namespace of our own: whoever else makes one meanwhile would have a copy of our mounts in it, and a file
+/// system is unmounted when the last of them is. Those that others have just now are not kept here either.
+pub fn leave_the_mounts_of_others() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+    for at in mounts(Path::new("/")).iter().rev() {
+        let text = at.to_string_lossy();
+        if text.contains("/zchroot-test-") || text.contains("/run/zchroot/") {
+            let _ = umount2(at, MntFlags::MNT_DETACH);
+        }
+    }
+}
+
 /// The mount points below `root`, in the order in which they were made, as this thread sees them.
 pub fn mounts(root: &Path) -> Vec<PathBuf> {
     let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
