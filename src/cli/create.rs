@@ -29,7 +29,11 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     let version = first_version(&template, Filling { from, opened }, args.message.clone(), context);
     // A definition of ours without a version is half a template.
     if let (Err(_), Some(path)) = (&version, &written) {
-        raised(|| file::remove(path))?;
+        let store = context.store()?;
+        raised(|| match store.current(&template.name) {
+            Ok(None) => file::remove(path),
+            _ => Ok(()),
+        })?;
     }
     let version = version?;
     verify::digest_later(&template.name, context);

@@ -65,19 +65,24 @@ impl Error {
     /// Prints it: the chain on one line, each way out on its own.
     pub fn print(&self) {
         let text = sys::chain(self.cause.as_ref());
-        output::note(&format!("zchroot: {text}"));
+        // Names of processes and users are in it, which terminals must not obey.
+        let lines: Vec<String> = text.lines().map(output::plain).collect();
+        output::note(&format!("zchroot: {}", lines.join("\n")));
         for hint in &self.hints {
             output::note(&format!("hint: {hint}"));
         }
     }
 }
 
+/// The way out of what only root can repair.
+const RECOVER: &str = "as root: zchroot recover";
+
 impl From<session::Error> for Error {
     fn from(error: session::Error) -> Self {
         use session::Error as E;
         let (status, hint) = match &error {
             E::Exists(id) => (Status::Busy, Some(format!("zchroot info {id}"))),
-            E::NotReady { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::NotReady { .. } => (Status::Busy, Some(RECOVER.to_owned())),
             E::InUse(_) | E::StillMounted { .. } | E::StillUsed { .. } => (Status::Busy, None),
             E::CalledFromInside { .. } => (Status::Busy, Some("cd /, then the same again".to_owned())),
             E::NoVersion(template) => {
@@ -119,12 +124,14 @@ impl From<source::Error> for Error {
             E::InSeveral { name, .. } => (Status::NotFound, Some(format!("zchroot pin TEMPLATE@{name}"))),
             E::Settling(_) => (Status::Busy, None),
             E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
-            E::NotReady(_) => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::NotReady(_) => (Status::Busy, Some(RECOVER.to_owned())),
             E::NoSuchVersion { template, .. } => {
                 (Status::NotFound, Some(format!("zchroot history {template}")))
             }
-            E::Unfinished { .. } => (Status::Busy, Some("zchroot recover".to_owned())),
-            E::NotStanding(_) => (Status::Busy, Some("zchroot recover".to_owned())),
+            E::Unfinished { session, .. } => {
+                (Status::Busy, Some(format!("zchroot source commit {session}, or as root zchroot recover")))
+            }
+            E::NotStanding(_) => (Status::Busy, Some(RECOVER.to_owned())),
             E::UpToDate { session, .. } => (Status::Failed, Some(format!("zchroot source commit {session}"))),
             E::Created { template, .. } => (Status::Failed, Some(format!("zchroot update {template}"))),
             E::NoVersion(template) => {

@@ -42,7 +42,8 @@ pub(super) fn run(args: &History, context: &Context) -> Result<Status, Error> {
         }
     };
     let rows: Vec<Row> = entries.into_iter().map(|entry| Row::of(entry, &fates)).collect();
-    if args.json.json {
+    // A template that is defined and has no version yet is none that is missing.
+    if args.json.json && (!rows.is_empty() || context.template(&name).is_ok()) {
         output::json("versions", &rows)?;
         return Ok(Status::Ok);
     }

@@ -44,7 +44,14 @@ pub(super) fn run(args: &List, context: &Context) -> Result<Status, Error> {
         sessions.iter().map(session_row).collect(),
     )?;
     if templates.is_empty() && sessions.is_empty() {
-        context.note("no templates and no sessions; begin with: zchroot create NAME --from bootstrap:SUITE");
+        let none = match (args.templates, args.sessions) {
+            (false, false) => {
+                "no templates and no sessions; begin with: zchroot create NAME --from bootstrap:SUITE"
+            }
+            (true, _) => "no templates; begin with: zchroot create NAME --from bootstrap:SUITE",
+            (false, true) => "no sessions; begin one with: zchroot begin TEMPLATE",
+        };
+        context.note(none);
     }
     Ok(Status::Ok)
 }

@@ -155,7 +155,8 @@ pub(super) fn may_end(context: &Context, record: &Record) -> Result<(), Error> {
     if is_ones_own(context, record) {
         return Ok(());
     }
-    Err(Error::failed(format!("session {} is not yours, {} began it", record.id, record.owner.name)))
+    // Not whose: list tells nobody that either.
+    Err(Error::failed(format!("session {} is not yours", record.id)))
 }
 
 fn denied(context: &Context, object: &str, target: &Account, why: Refusal) -> Error {

@@ -5,15 +5,20 @@ use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
 use super::output;
-use crate::session::Recovered;
+use crate::session::{Recovered, Recovery};
 use crate::sys::privilege::raised;
 
 pub(super) fn run(args: &Recover, context: &Context) -> Result<Status, Error> {
     context.require_root("recover")?;
     let sessions = context.sessions()?;
-    let results = raised(|| sessions.recover())?;
+    let Recovery { sessions: results, pointers } = raised(|| sessions.recover())?;
     let mut status = Status::Ok;
     let mut rows = Vec::new();
+    for (template, error) in pointers {
+        status = Status::Failed;
+        let trouble = output::plain(&crate::sys::chain(&error));
+        output::note(&format!("zchroot: template {template}: its pointer could not be mended: {trouble}"));
+    }
     for (id, result) in &results {
         let (word, trouble) = match result {
             Recovered::Stands => ("stands", None),

@@ -16,6 +16,8 @@ pub(super) fn run(args: &Rollback, context: &Context) -> Result<Status, Error> {
     policy::may_roll_back(context, &template, "roll back")?;
     let _held = Context::hold_signals()?;
     let sources = context.sources()?;
+    // First of all: what "previous" is depends on it.
+    let base = raised(|| sources.current(&template.name))?;
     let to = raised(|| sources.resolve(&template.name, &args.version))?;
     let id = SessionId::generate(&template.name)
         .map_err(|error| session::Error::sys("name", "a new session", error))?;
@@ -29,7 +31,7 @@ pub(super) fn run(args: &Rollback, context: &Context) -> Result<Status, Error> {
         setup: steps::setup(&template),
     };
     let mut bar = context.bar();
-    let request = source::Rollback { new, to: to.clone(), message: args.message.clone() };
+    let request = source::Rollback { new, base, to: to.clone(), message: args.message.clone() };
     let version = raised(|| sources.rollback(request, &mut bar));
     bar.finish();
     let version = version?;

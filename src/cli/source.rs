@@ -6,7 +6,7 @@ use super::error::Error;
 use super::exit::Status;
 use super::rebased::Rebased;
 use super::{diff, output, policy, run, verify};
-use crate::session::record::{NewRecord, Setup};
+use crate::session::record::{NewRecord, Record, Setup};
 use crate::session::{self, Begun, Kind, Wish};
 use crate::source::{Keep, SourceRequest, Version};
 use crate::store::Progress;
@@ -126,10 +126,15 @@ pub(super) fn may_change(template: &Template, context: &Context) -> Result<(), E
     policy::may_use(context, &template.name, &template.source.access, &root()?)
 }
 
-/// Says who else is changing the template: of two who commit, the second gets a conflict.
-fn tell_of_others(name: &TemplateName, context: &Context) -> Result<(), Error> {
+/// Says who else is changing the template: of two who commit, the second gets a conflict. Of two who begin at once
+/// each sees the other, since both have their records by now.
+fn tell_of_others(ours: &Record, context: &Context) -> Result<(), Error> {
+    let name = &ours.template;
     let all = raised(|| session::Records::new(&context.layout).all())?;
-    let others = all.records.iter().filter(|record| record.kind == Kind::Source && &record.template == name);
+    let others = all
+        .records
+        .iter()
+        .filter(|record| record.kind == Kind::Source && &record.template == name && record.id != ours.id);
     for record in others {
         context.note(&format!(
             "{} has source session {} open on {name} since {}: whoever commits second gets a conflict",
@@ -144,7 +149,6 @@ fn tell_of_others(name: &TemplateName, context: &Context) -> Result<(), Error> {
 /// Begins a source session for the caller.
 pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Context) -> Result<Begun, Error> {
     may_change(template, context)?;
-    tell_of_others(&template.name, context)?;
     let new = NewRecord {
         id: name_or_new(name, &template.name)?,
         kind: Kind::Source,
@@ -154,7 +158,9 @@ pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Cont
         root_allowed: true,
         setup: setup(template),
     };
-    begin_as(new, context)
+    let begun = begin_as(new, context)?;
+    tell_of_others(&begun.record, context)?;
+    Ok(begun)
 }
 
 fn name_or_new(name: Option<SessionId>, template: &TemplateName) -> Result<SessionId, Error> {

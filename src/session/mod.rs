@@ -26,7 +26,7 @@ pub use begin::{Begun, Request};
 pub use enter::{EnterFailure, Wish};
 pub use error::Error;
 pub use record::{Kind, Owner, Record, Records, State};
-pub use recover::Recovered;
+pub use recover::{Recovered, Recovery};
 
 use crate::store::{Layout, SessionId, Store};
 use crate::sys::lock::{self, Lock};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::record::{self, Kind, Record, State};
 use super::{Begun, Error, PATIENCE, Sessions};
-use crate::store::{Layout, SessionId, pointer};
+use crate::store::{Layout, SessionId, TemplateName, pointer};
 use crate::sys::file;
 use crate::template;
 
@@ -25,12 +25,21 @@ pub enum Recovered {
     Failed(Error),
 }
 
+/// What a recover did.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Each session that has a record.
+    pub sessions: Vec<(SessionId, Recovered)>,
+    /// Templates whose pointer could not be mended, and why.
+    pub pointers: Vec<(TemplateName, Error)>,
+}
+
 impl Sessions<'_> {
     /// Brings every record to ready or ended, and says which; then mends the pointers.
     ///
     /// # Errors
-    /// The records cannot be listed. What fails for one session is in its result.
-    pub fn recover(&self) -> Result<Vec<(SessionId, Recovered)>, Error> {
+    /// The records or the templates cannot be listed. What fails for one session or template is in its result.
+    pub fn recover(&self) -> Result<Recovery, Error> {
         let mut results = Vec::new();
         let all = self.records().all()?;
         for (id, error) in all.damaged {
@@ -42,8 +51,7 @@ impl Sessions<'_> {
             let result = self.recover_one(&id).unwrap_or_else(Recovered::Failed);
             results.push((id, result));
         }
-        self.mend_pointers()?;
-        Ok(results)
+        Ok(Recovery { sessions: results, pointers: self.mend_pointers()? })
     }
 
     /// A record without a byte is that of an ephemeral session which a power cut took: nobody was promised
@@ -142,12 +150,15 @@ impl Sessions<'_> {
         self.mark(record, State::Ready)
     }
 
-    /// Lets every pointer say what the store knows to be current.
-    fn mend_pointers(&self) -> Result<(), Error> {
+    /// Lets every pointer say what the store knows to be current; those that would not.
+    fn mend_pointers(&self) -> Result<Vec<(TemplateName, Error)>, Error> {
+        let mut troubles = Vec::new();
         for template in self.store().templates()? {
-            pointer::follow(self.layout(), self.store(), &template, PATIENCE)?;
+            if let Err(error) = pointer::follow(self.layout(), self.store(), &template, PATIENCE) {
+                troubles.push((template, error.into()));
+            }
         }
-        Ok(())
+        Ok(troubles)
     }
 }
 

@@ -35,7 +35,11 @@ impl Sources<'_> {
         if begun.record.state != State::Ready {
             return Err(Error::NotReady(begun.record.id));
         }
-        self.refuse_conflict(&begun.record)?;
+        if let Err(error) = self.refuse_conflict(&begun.record) {
+            // After a trial its mounts are gone.
+            let stands = self.sessions.is_mounted(&begun.record)?;
+            return Err(if stands { error } else { self.keep(&begun.record, profile, error) });
+        }
         if !self.sessions.is_mounted(&begun.record)? {
             // Only through its mount is what a set-up left in the tree taken away.
             self.sessions.restore(&begun.record, profile)?;

@@ -81,6 +81,7 @@ impl fmt::Display for Reason {
             Self::Pinned { by, why: Some(why) } => write!(f, "pinned by {by} ({why})"),
             Self::Sessions { count: 1 } => f.write_str("1 session"),
             Self::Sessions { count } => write!(f, "{count} sessions"),
+            Self::WithinKeep { keep: usize::MAX } => f.write_str("all are kept"),
             Self::WithinKeep { keep } => write!(f, "within keep = {keep}"),
             Self::WithinKeepFor { period } => write!(f, "within keep-for = {period}"),
             Self::New => f.write_str("just committed"),
@@ -184,11 +185,12 @@ impl Sources<'_> {
     }
 
     fn facts(&self, template: &TemplateName) -> Result<Facts, Error> {
-        // The trees first, the records last: who begins and is not recorded yet finds his version gone, if it goes,
-        // and reads the pointer again.
+        // What is current first: whatever is committed after it is newer, and stays, also if the trees that we see
+        // next are from before. The records last: who begins and is not recorded yet finds his version gone, if it
+        // goes, and reads the pointer again.
+        let current = self.store().current(template)?;
         let heads = self.store().heads(template)?;
         let complete = heads.into_iter().filter(|head| head.complete).map(|head| head.id).collect();
-        let current = self.store().current(template)?;
         let versions = Version::all(self.layout(), template)?;
         let pins = Pin::all(self.layout(), template)?;
         let all = Records::new(self.layout()).all()?;

@@ -16,6 +16,8 @@ use crate::store::{ErrorKind, Progress, Published, VersionId};
 pub struct Rollback {
     /// What the record will say.
     pub new: NewRecord,
+    /// What was current when it was decided where to go back to.
+    pub base: VersionId,
     /// The version whose tree is to be current again.
     pub to: VersionId,
     /// What the history says of it; which version's tree it is, if nothing is said.
@@ -29,9 +31,12 @@ impl Sources<'_> {
     /// The version is current, or its tree is gone; [`Error::Moved`] if somebody committed meanwhile; or a step
     /// before the commit failed.
     pub fn rollback(&self, request: Rollback, progress: &mut dyn Progress) -> Result<Version, Error> {
-        let Rollback { new, to, message } = request;
+        let Rollback { new, base, to, message } = request;
         let template = new.template.clone();
-        let base = self.store().current(&template)?.ok_or_else(|| Error::NoVersion(template.clone()))?;
+        let current = self.current(&template)?;
+        if base != current {
+            return Err(Error::Moved { template, base: Some(base), current: Some(current) });
+        }
         if base == to {
             return Err(Error::IsCurrent { template, version: to });
         }

@@ -17,6 +17,8 @@ struct Busy {
     store: FakeStore,
     layout: Layout,
     beside: Vec<(&'static str, &'static str)>,
+    /// Others commit already between the looks of the settle: right after it has seen which trees there are.
+    early: std::cell::Cell<bool>,
 }
 
 fn sid() -> TemplateName {
@@ -28,6 +30,14 @@ fn version(name: &str) -> VersionId {
 }
 
 impl Busy {
+    fn commit_beside(&self) {
+        for (name, base) in &self.beside {
+            if self.store.current(&sid()).unwrap().unwrap().as_str() == *base {
+                self.commit(name, Some(base));
+            }
+        }
+    }
+
     fn commit(&self, name: &str, base: Option<&str>) {
         let parent = base.map(|base| Version::load(&self.layout, &sid(), &version(base)).unwrap().unwrap());
         match base {
@@ -46,9 +56,7 @@ impl Busy {
 
 impl Store for Busy {
     fn settle(&self, template: &TemplateName, may_go: &dyn Fn(&VersionId) -> bool) -> StoreResult<Settled> {
-        for (name, base) in &self.beside {
-            self.commit(name, Some(base));
-        }
+        self.commit_beside();
         self.store.settle(template, may_go)
     }
     fn look_at(
@@ -75,7 +83,11 @@ impl Store for Busy {
         self.store.templates()
     }
     fn heads(&self, template: &TemplateName) -> StoreResult<Vec<Head>> {
-        self.store.heads(template)
+        let heads = self.store.heads(template);
+        if self.early.take() {
+            self.commit_beside();
+        }
+        heads
     }
     fn current(&self, template: &TemplateName) -> StoreResult<Option<VersionId>> {
         self.store.current(template)
@@ -156,7 +168,7 @@ fn busy(beside: &[(&'static str, &'static str)]) -> (tempfile::TempDir, Busy) {
     let root = tempfile::tempdir().unwrap();
     let store = FakeStore::new(&root.path().join("trees"));
     store.init().unwrap();
-    let busy = Busy { store, layout: Layout::new(root.path()), beside: beside.to_vec() };
+    let busy = Busy { store, layout: Layout::new(root.path()), beside: beside.to_vec(), early: false.into() };
     busy.commit("v1", None);
     for (name, base) in [("v2", "v1"), ("v3", "v2"), ("v4", "v3")] {
         busy.commit(name, Some(base));
@@ -186,4 +198,16 @@ fn settle_drops_nothing_that_was_committed_after_it_looked() {
     let settled = Sources::new(Sessions::new(&busy.layout, &busy)).settle(&sid(), 1).unwrap();
     assert_eq!(settled.dropped, ["v1", "v2"].map(version));
     assert_eq!(left(&busy), ["v3", "v4", "v5", "v6", "v7"]);
+}
+
+#[test]
+fn settle_keeps_what_was_a_draft_when_it_saw_the_trees_and_is_no_more() {
+    let (_root, busy) = busy(&[("v5", "v4"), ("v6", "v5")]);
+    busy.store.draft_clone(&sid(), &version("v9"), &version("v4"), &mut Silent).unwrap();
+    busy.early.set(true);
+    Sources::new(Sessions::new(&busy.layout, &busy)).settle(&sid(), 2).unwrap();
+    let left = left(&busy);
+    for name in ["v4", "v5", "v6"] {
+        assert!(left.iter().any(|it| it == name), "{name} went: {left:?}");
+    }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::versions::superseded;
 use crate::session::{self, Sessions};
 use crate::source::{Error, Keep, Sources};
-use crate::store::{Digest, Layout, SessionId, TemplateName, VersionId};
+use crate::store::{Digest, ErrorKind, Layout, SessionId, TemplateName, VersionId};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::lock::{self, Lock};
 use crate::sys::mount::{self, How};
@@ -265,10 +265,18 @@ impl<'a> Gc<'a> {
     /// `false` if it stays, since it is in use by now.
     fn remove(&self, object: &Object) -> Result<bool, Error> {
         match object {
-            Object::SessionTree { session } => self.unless_begun(session, || {
-                self.sessions.store().session_drop(session)?;
-                Ok(())
-            })?,
+            Object::SessionTree { session } => {
+                let mut busy = false;
+                self.unless_begun(session, || match self.sessions.store().session_drop(session) {
+                    // A digest or a diff that takes long reads it.
+                    Err(error) if error.kind() == ErrorKind::Busy => {
+                        busy = true;
+                        Ok(())
+                    }
+                    other => Ok(other.map(drop)?),
+                })?;
+                return Ok(!busy);
+            }
             Object::Draft { template, draft } => {
                 file::remove(&self.layout().version(template, draft))?;
                 self.sessions.store().draft_drop(template, draft)?;

@@ -144,7 +144,10 @@ fn dir_what_is_wrong_with_a_diff_is_said_with_a_way_out() {
     host.zchroot(["begin", "demo", "-n", "s"]).ok();
     let at = host.at("/run/zchroot/mount/s");
     rustix::mount::unmount(&at, rustix::mount::UnmountFlags::DETACH).unwrap();
-    host.zchroot(["diff", "s"]).exits(3).says("session s does not stand").says("hint: zchroot recover");
+    host.zchroot(["diff", "s"])
+        .exits(3)
+        .says("session s does not stand")
+        .says("hint: as root: zchroot recover");
     host.zchroot(["end", "s"]).ok();
     host.assert_nothing_left();
 }

@@ -148,10 +148,10 @@ fn dir_a_session_that_was_recorded_as_unmounted_is_not_entered_but_mounted_by_re
     host.write(record, &text);
     host.zchroot(["source", "exec", "work", "--", "true"])
         .exits(125)
-        .says("it is unmounted\nhint: zchroot recover");
+        .says("it is unmounted\nhint: as root: zchroot recover");
     host.zchroot(["source", "commit", "work"])
         .exits(3)
-        .says("zchroot: source session work is not ready to be committed\nhint: zchroot recover\n");
+        .says("zchroot: source session work is not ready to be committed\nhint: as root: zchroot recover\n");
     host.zchroot(["recover"]).ok().prints("work: ready again");
     host.zchroot(["source", "exec", "work", "--", "ls", "/srv/mine"]).ok();
     host.zchroot(["source", "abort", "work"]).ok();

@@ -90,7 +90,10 @@ fn dir_what_cannot_be_rebased_is_refused_and_nothing_is_begun() {
     host.zchroot(["update", "demo", "-q", "--", "touch", "/srv/x"]).ok();
     host.zchroot(["source", "rebase", "s", "-n", "plain"]).exits(3).says("plain");
     rustix::mount::unmount(host.at("/run/zchroot/mount/s"), rustix::mount::UnmountFlags::DETACH).unwrap();
-    host.zchroot(["source", "rebase", "s"]).exits(3).says("s does not stand").says("hint: zchroot recover");
+    host.zchroot(["source", "rebase", "s"])
+        .exits(3)
+        .says("s does not stand")
+        .says("hint: as root: zchroot recover");
     let mut sessions = host.sessions();
     sessions.sort();
     assert_eq!(sessions, ["plain", "s"]);

@@ -42,7 +42,7 @@ fn dir_a_session_whose_mounts_were_lost_stands_again() {
     lose_mounts(&host, "work");
     host.zchroot(["exec", "work", "-d", "/", "--", "cat", "/srv/file"])
         .exits(125)
-        .says("zchroot: session work is not ready, it is not mounted\nhint: zchroot recover\n");
+        .says("zchroot: session work is not ready, it is not mounted\nhint: as root: zchroot recover\n");
     host.zchroot(["recover"]).ok().prints("work: ready again");
     host.zchroot(["exec", "work", "-d", "/", "--", "cat", "/srv/file"]).ok().prints("mine");
     host.zchroot(["end", "work"]).ok();

@@ -1,6 +1,6 @@
 //! Changing a template: update, and source sessions in steps.
 
-use crate::harness::Installation;
+use crate::harness::{Installation, wait_until};
 
 const CAT: [&str; 4] = ["-d", "/", "--", "cat"];
 
@@ -247,5 +247,36 @@ fn dir_a_session_whose_test_failed_can_be_kept_repaired_and_committed() {
     host.zchroot(["source", "exec", kept, "--", "sh", "-c", "ls /srv; touch /srv/whole"]).ok().prints("half");
     host.zchroot(["-q", "source", "commit", kept]).ok();
     host.run_in_demo("ls /srv").ok().prints("half\nwhole");
+    host.assert_nothing_left();
+}
+
+#[test]
+fn dir_a_conflict_after_a_test_keeps_a_session_that_stands() {
+    let host = Installation::with_demo();
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| {
+            host.zchroot([
+                "update",
+                "demo",
+                "--test",
+                "while ! test -e /srv/go; do sleep 0.05; done",
+                "--",
+                "true",
+            ])
+        });
+        let trial =
+            || host.sessions().iter().any(|id| host.at(&format!("/run/zchroot/mount/{id}/srv")).exists());
+        wait_until("the test runs", || host.sessions().len() == 2 && trial());
+        host.zchroot(["-q", "update", "demo", "--", "touch", "/srv/of-another"]).ok();
+        for id in host.sessions() {
+            let _ = std::fs::write(host.at(&format!("/run/zchroot/mount/{id}/srv/go")), "");
+        }
+        late.join().unwrap().exits(3).says("conflict").says("is kept");
+    });
+    let sessions = host.sessions();
+    let [kept] = &sessions[..] else { panic!("{sessions:?}") };
+    host.zchroot(["source", "rebase", kept, "-n", "again"]).ok();
+    host.zchroot(["-q", "source", "abort", kept]).ok();
+    host.zchroot(["-q", "source", "commit", "again"]).ok();
     host.assert_nothing_left();
 }

@@ -115,7 +115,8 @@ impl Handles<'_> {
         let versions = Version::all(self.layout, &template(of)).map_err(told)?;
         let to = versions.iter().find(|version| version.generation == to as u64).unwrap();
         let (to, message) = (to.id.clone(), to.message.clone());
-        let request = Rollback { new: new_record(of, id, Kind::Source), to, message };
+        let base = self.sources.current(&template(of)).map_err(told)?;
+        let request = Rollback { new: new_record(of, id, Kind::Source), base, to, message };
         self.sources.rollback(request, &mut Silent).map(drop).map_err(told)
     }
 
@@ -149,7 +150,11 @@ impl Handles<'_> {
     }
 
     pub(crate) fn recover(&self) -> Result<Vec<String>, Trouble> {
-        let results = self.sessions.recover().map_err(told)?;
+        let zchroot::session::Recovery { sessions: results, pointers } =
+            self.sessions.recover().map_err(told)?;
+        if let Some((template, error)) = pointers.into_iter().next() {
+            return Err(format!("pointer of {template}: {}", told(error)));
+        }
         let failed =
             |what: &zchroot::session::Recovered| matches!(what, zchroot::session::Recovered::Failed(_));
         match results.iter().find(|(_, what)| failed(what)) {

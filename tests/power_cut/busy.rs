@@ -9,7 +9,7 @@ use crate::rig::{Cut, Rig};
 use crate::work::{self, TEMPLATE};
 
 /// How many cuts, and with ZCHROOT_TEST_LONG=1.
-const CUTS: usize = 45;
+const CUTS: usize = 30;
 const LONG_CUTS: usize = 400;
 /// The longest time from one cut to the next, in milliseconds.
 const PAUSE: u64 = 160;

@@ -11,7 +11,7 @@ use crate::state;
 use crate::work::{self, TEMPLATE};
 
 /// One of so many is judged.
-const SHARE: u64 = 3;
+const SHARE: u64 = 4;
 
 /// What the copies of one test showed.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub struct Count {
 }
 
 impl Count {
-    /// Looks at all copies, and judges a third of them, or all with ZCHROOT_TEST_LONG: which third, the seed says.
+    /// Looks at all copies, and judges a part of them, or all with ZCHROOT_TEST_LONG: which, the seed says.
     /// A violation does not stop the others from being looked at.
     pub fn look(&mut self, rig: &Rig, ops: &Ops, cuts: &[Cut]) {
         let (share, first) = if busy::is_long() { (1, 0) } else { (SHARE, busy::seed() % SHARE) };

@@ -54,7 +54,8 @@ impl Bench {
             root_allowed: false,
             setup: setup(),
         };
-        Sources::new(self.sessions()).rollback(Rollback { new, to: id(to), message: None }, progress)
+        Sources::new(self.sessions())
+            .rollback(Rollback { new, base: self.current(), to: id(to), message: None }, progress)
     }
 
     fn current(&self) -> VersionId {
@@ -150,7 +151,7 @@ fn sys_root_a_fault_at_any_step_leaves_the_old_or_the_new_version() {
             let (result, seen) = effect::run(Plan { at, mode }, || bench.rollback("v1", &mut Silent));
             if matches!(mode, Mode::Crash) && result.is_err() {
                 let session: SessionId = "r".parse().unwrap();
-                for (recovered, how) in bench.sessions().recover().unwrap() {
+                for (recovered, how) in bench.sessions().recover().unwrap().sessions {
                     assert_eq!(recovered, session);
                     assert!(matches!(how, Recovered::Ended | Recovered::Committed), "{how:?} after {seen:?}");
                 }
