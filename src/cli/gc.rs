@@ -12,10 +12,10 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     context.require_root("gc")?;
     let (grace, warm) = (context.config.grace.duration(), context.config.images.warm);
     let gc = space::Gc::new(context.sessions()?, grace, warm);
-    let (items, troubles) = if args.dry_run {
+    let space::Collected { items, troubles, waiting } = if args.dry_run {
         let mut items = raised(|| gc.plan())?;
         items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
-        (items, Vec::new())
+        space::Collected { items, ..space::Collected::default() }
     } else {
         raised(|| gc.run(|template| source::keep(template, context)))?
     };
@@ -25,6 +25,9 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     }
     for trouble in &troubles {
         output::note(&format!("zchroot: left to the next gc: {trouble}"));
+    }
+    for what in waiting {
+        context.note(&format!("left to the next gc: {what}"));
     }
     if args.dry_run {
         context.note("dry run: nothing was removed");

@@ -144,6 +144,17 @@ pub struct Item {
     pub reason: String,
 }
 
+/// What a run of gc did.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// All that it looked at, and what became of it.
+    pub items: Vec<Item>,
+    /// What should have gone and would not.
+    pub troubles: Vec<String>,
+    /// What goes by itself or with a later run: somebody still reads it or works on it.
+    pub waiting: Vec<String>,
+}
+
 /// A garbage collection.
 #[derive(Debug)]
 pub struct Gc<'a> {
@@ -211,17 +222,14 @@ impl<'a> Gc<'a> {
         Ok(items)
     }
 
-    /// Removes what the plan says, and settles every template. What would not go is the second list.
+    /// Removes what the plan says, and settles every template.
     ///
     /// # Errors
     /// A record or the store cannot be read: then nothing goes.
-    pub fn run<K: Into<Keep>>(
-        &self,
-        keep: impl Fn(&TemplateName) -> K,
-    ) -> Result<(Vec<Item>, Vec<String>), Error> {
+    pub fn run<K: Into<Keep>>(&self, keep: impl Fn(&TemplateName) -> K) -> Result<Collected, Error> {
         self.mend_images()?;
         let mut items = self.plan()?;
-        let mut troubles = Vec::new();
+        let (mut troubles, mut waiting) = (Vec::new(), Vec::new());
         for item in items.iter_mut().filter(|item| item.action == Action::Remove) {
             match self.remove(&item.object) {
                 Ok(true) => {}
@@ -241,12 +249,12 @@ impl<'a> Gc<'a> {
             match sources.settle(&template, keep(&template)) {
                 Ok(settled) => {
                     items.extend(settled.dropped.into_iter().map(|version| superseded(&template, version)));
-                    troubles.extend(settled.deferred);
+                    waiting.extend(settled.deferred);
                 }
                 Err(error) => troubles.push(format!("template {template}: {error}")),
             }
         }
-        Ok((items, troubles))
+        Ok(Collected { items, troubles, waiting })
     }
 
     pub(super) fn judge(&self, object: Object, known: bool, made: SystemTime) -> Item {

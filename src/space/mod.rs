@@ -4,4 +4,4 @@ mod gc;
 mod images;
 mod versions;
 
-pub use gc::{Action, Gc, Item, Object};
+pub use gc::{Action, Collected, Gc, Item, Object};

@@ -164,7 +164,9 @@ impl Handles<'_> {
     }
 
     pub(crate) fn gc(&self, keep: usize) -> Result<Vec<String>, Trouble> {
-        Ok(Gc::new(self.sessions, Duration::ZERO, Warm::default()).run(|_| keep).map_err(told)?.1)
+        let gc = Gc::new(self.sessions, Duration::ZERO, Warm::default());
+        let collected = gc.run(|_| keep).map_err(told)?;
+        Ok([collected.troubles, collected.waiting].concat())
     }
 }
 
