@@ -25,6 +25,7 @@ mod progress;
 mod rebased;
 mod recover;
 mod rollback;
+mod room;
 mod run;
 mod source;
 mod update;
@@ -66,7 +67,8 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Begin(args) => exec::begin(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::End(args) => end::run(&args, context),
-        Command::Image(args) => image::run(&args, context),
+        // Nothing is left of an import that failed: the whole command is done once more.
+        Command::Image(args) => room::retrying(context, "keep the image", 0, || image::run(&args, context)),
         Command::Update(args) => update::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
         Command::Pin(args) => pin::pin(&args, context),

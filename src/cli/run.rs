@@ -4,7 +4,7 @@ use super::args::{Inside, Net, Run};
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{image, policy};
+use super::{image, policy, room};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Record, Request, Wish};
 use crate::source::VersionSpec;
@@ -46,7 +46,9 @@ fn run_in_new_session(args: &Run, context: &Context) -> Result<Status, Error> {
         Some(template) => begin(context, &template, plan)?,
         None => {
             // Its lock is kept until the session is cloned from it.
-            let image = image::ready(context, args.image.as_deref().unwrap_or_default())?;
+            let text = args.image.as_deref().unwrap_or_default();
+            let image =
+                room::retrying(context, &format!("import {text}"), 0, || image::ready(context, text))?;
             plan.image = Some(image.digest.clone());
             begin(context, &image::template(context, &image.digest)?, plan)?
         }
@@ -108,7 +110,11 @@ pub(super) fn begin(context: &Context, template: &Template, plan: Plan) -> Resul
     };
     let (sessions, sources) = (context.sessions()?, context.sources()?);
     let at = plan.at.map(|spec| raised(|| sources.resolve(&template.name, &spec))).transpose()?;
-    Ok(raised(|| sessions.begin(Request { new, profile: &profile, at }))?)
+    let what = format!("begin session {}", new.id);
+    room::retrying(context, &what, 0, || {
+        let request = Request { new: new.clone(), profile: &profile, at: at.clone() };
+        Ok(raised(|| sessions.begin(request))?)
+    })
 }
 
 /// How commands are set up: what the template says, and what options add. Options never take away.

@@ -5,12 +5,11 @@ use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
 use super::rebased::Rebased;
-use super::{diff, output, policy, run, verify};
+use super::{diff, output, policy, room, run, verify};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
 use crate::source::{Keep, SourceRequest, Version};
-use crate::store::Progress;
-use crate::store::{SessionId, TemplateName};
+use crate::store::{Kind as StoreKind, Progress, SessionId, TemplateName};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
 use crate::template::{self, Template};
@@ -168,10 +167,23 @@ fn name_or_new(name: Option<SessionId>, template: &TemplateName) -> Result<Sessi
 fn begin_as(new: NewRecord, context: &Context) -> Result<Begun, Error> {
     let profile = template::profile(&context.layout, &new.setup.profile)?;
     let sources = context.sources()?;
+    let what = format!("begin source session {}", new.id);
     let mut bar = context.bar();
-    let begun = raised(|| sources.begin(SourceRequest { new, profile: &profile }, &mut bar));
-    bar.finish();
-    Ok(begun?)
+    room::retrying(context, &what, copied(&new.template, context), || {
+        let request = SourceRequest { new: new.clone(), profile: &profile };
+        let begun = raised(|| sources.begin(request, &mut bar));
+        bar.finish();
+        Ok(begun?)
+    })
+}
+
+/// How much a store copies for a draft of a template: nothing where a draft is a clone, or it is not known.
+fn copied(template: &TemplateName, context: &Context) -> u64 {
+    if context.config.store.kind() == StoreKind::Zfs {
+        return 0;
+    }
+    let size = context.sources().and_then(|sources| Ok(raised(|| sources.current_version(template))?));
+    size.ok().flatten().map_or(0, |version| version.size)
 }
 
 /// Commits a source session of the caller's, then tidies the template.
@@ -179,7 +191,13 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
     let sources = context.sources()?;
     let profile = template::profile(&context.layout, &begun.record.setup.profile)?;
     let name = begun.record.template.clone();
-    let version = raised(|| sources.commit(begun, &profile, message))?;
+    let (sessions, id) = (context.sessions()?, begun.record.id.clone());
+    let mut begun = Some(begun);
+    let version = room::retrying(context, &format!("commit {id}"), 0, || {
+        // A commit that failed has kept the session, and let go of it.
+        let begun = begun.take().map_or_else(|| raised(|| sessions.lock(&id)), Ok)?;
+        Ok(raised(|| sources.commit(begun, &profile, message.clone()))?)
+    })?;
     context.note(&format!(
         "template {name}: version {} (generation {}) is current",
         version.id, version.generation

@@ -55,12 +55,13 @@ mod written;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::store::{
     Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
     SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
 };
-use crate::sys::{file, tree};
+use crate::sys::{effect, file, tree};
 use session::Base;
 
 /// The store on directories.
@@ -117,6 +118,15 @@ impl Store for DirStore {
             }
         }
         Err(Error::new(ErrorKind::Gone, "read the free space of", self.name(), "there is no such path"))
+    }
+
+    fn wait_freed(&self, _patience: Duration) -> Result<()> {
+        // Some file systems give back what was deleted with their next commit only.
+        let store = self.layout.dir_store();
+        let folder = file::open_dir(&store)?;
+        effect::point("syncfs")
+            .and_then(|()| Ok(rustix::fs::syncfs(&folder)?))
+            .map_err(failed("sync", &store))
     }
 
     fn templates(&self) -> Result<Vec<TemplateName>> {

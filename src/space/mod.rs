@@ -1,6 +1,16 @@
-//! Room: what nothing refers to is reclaimed.
+//! Room: what nothing refers to is reclaimed, and where there is too little it is made.
+//!
+//! ```text
+//! gc.rs         what nothing refers to; versions.rs, the versions among it
+//! sweep.rs      all that may be evicted, at once
+//! retry.rs      what met no room is tried once more after a sweep
+//! ```
 
 mod gc;
+mod retry;
+mod sweep;
 mod versions;
 
 pub use gc::{Action, Gc, Item, Object};
+pub use retry::{Failure, is_no_room, once_more};
+pub use sweep::{KeepOf, Sweep, Swept};

@@ -24,7 +24,7 @@ pub mod pointer;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -188,11 +188,11 @@ pub trait Store: Images + fmt::Debug {
     /// It cannot be read.
     fn space(&self) -> Result<Space>;
 
-    /// Waits until what was destroyed is free for new data, where that takes its time.
+    /// Waits until what was destroyed is free for new data, where that takes its time; no longer than `patience`.
     ///
     /// # Errors
     /// The store cannot be waited for.
-    fn wait_freed(&self) -> Result<()> {
+    fn wait_freed(&self, _patience: Duration) -> Result<()> {
         Ok(())
     }
 

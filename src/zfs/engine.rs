@@ -99,9 +99,8 @@ impl Engine {
         })
     }
 
-    /// Waits until what was destroyed is free for new data.
-    pub(super) fn wait_freed(&self) -> io::Result<()> {
-        ffi::wait_freed(&self.lzc, &self.pool)?;
+    /// Waits until what was done so far is on the disk, and some of what was destroyed is free.
+    pub(super) fn sync(&self) -> io::Result<()> {
         ffi::sync(&self.lzc, &self.pool)
     }
 

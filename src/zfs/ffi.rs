@@ -51,15 +51,6 @@ pub(super) fn destroy(_engine: &ZfsLzc, name: &str) -> io::Result<()> {
     done(unsafe { sys::lzc_destroy(name.as_ptr()) })
 }
 
-/// Waits until the pool has freed what was destroyed.
-pub(super) fn wait_freed(_engine: &ZfsLzc, pool: &str) -> io::Result<()> {
-    let pool = c_name(pool)?;
-    let activity = sys::zpool_wait_activity_t::ZPOOL_WAIT_FREE;
-    let mut waited = 0;
-    // SAFETY: the name is NUL-terminated and `waited` a writable boolean_t, both alive for the whole call.
-    done(unsafe { sys::lzc_wait(pool.as_ptr(), activity, &raw mut waited) })
-}
-
 /// Waits until a transaction group that was open when the call began is on disk.
 pub(super) fn sync(_engine: &ZfsLzc, pool: &str) -> io::Result<()> {
     let pool = c_name(pool)?;

@@ -55,6 +55,8 @@ const ROOM: &str = include_str!("programs/room.lua");
 
 /// How often a version is looked up anew when a commit moves it away under the caller's hands.
 const LOOKUPS: u32 = 8;
+/// So many looks in a row at which nothing more has become free; between two of them lie three transaction groups.
+const STILL: u32 = 2;
 /// How long a tree may stay busy after its last mount is gone: the kernel lets go a little later.
 const SESSION_PATIENCE: Duration = Duration::from_secs(10);
 const DRAFT_PATIENCE: Duration = Duration::from_secs(2);
@@ -222,8 +224,19 @@ impl Store for ZfsStore {
         Ok(Space { available: room.available, total: room.available.saturating_add(room.used) })
     }
 
-    fn wait_freed(&self) -> Result<()> {
-        self.engine.wait_freed().map_err(|error| Error::io("wait for the pool", self.names.pool(), error))
+    fn wait_freed(&self, patience: Duration) -> Result<()> {
+        // Each transaction group frees something as long as something is left to free. lzc_wait(3) would know
+        // when that is, but it knows no deadline.
+        let deadline = Instant::now() + patience;
+        let (mut seen, mut still) = (self.space()?.available, 0);
+        while still < STILL && Instant::now() < deadline {
+            let synced = self.engine.sync();
+            synced.map_err(|error| Error::io("wait for the pool", self.names.pool(), error))?;
+            let now = self.space()?.available;
+            still = if now > seen { 0 } else { still + 1 };
+            seen = now;
+        }
+        Ok(())
     }
 
     fn release_reserve(&self) -> Result<Outcome> {
