@@ -10,8 +10,10 @@
 mod harness;
 mod space_lab;
 
-use space_lab::runs;
+use harness::MINIMAL;
+use space_lab::Lab;
 use space_lab::small::Small;
+use space_lab::{MIB, runs};
 
 #[test]
 fn dir_space_an_import_succeeds_after_a_sweep() {
@@ -29,8 +31,8 @@ fn dir_space_streams_and_layers_end_in_bounded_time() {
 }
 
 #[test]
-fn dir_space_many_importers_share_what_there_is() {
-    runs::many_importers_share_what_there_is(&Small::make(128));
+fn dir_space_many_makers_share_what_there_is() {
+    runs::many_makers_share_what_there_is(&Small::make(128), 92 * MIB);
 }
 
 #[test]
@@ -41,4 +43,37 @@ fn dir_space_sessions_and_commits_succeed_after_a_sweep() {
 #[test]
 fn dir_space_sessions_and_commits_that_find_no_room_leave_nothing() {
     runs::sessions_and_commits_that_find_no_room_leave_nothing(&Small::make(128));
+}
+
+#[test]
+fn dir_space_the_reserve_lets_a_full_store_be_cleared_up() {
+    let lab = Small::with_reserve(128, "16M");
+    let path = lab.host().at("/var/lib/zchroot/one-byte");
+    runs::the_reserve_lets_a_full_store_be_cleared_up(&lab, &|| one_byte(&path));
+    // A file that a crash left short is made whole.
+    let reserve = lab.host().at("/var/lib/zchroot/store/reserve");
+    std::fs::File::options().write(true).open(&reserve).unwrap().set_len(4096).unwrap();
+    lab.host().zchroot(["reserve", "lay"]).ok().prints("16.00 MiB of 16.00 MiB laid");
+    // And gone when none is wanted any more.
+    lab.host().configure("version = 1\n[dir]\nreserve = \"0\"\n");
+    lab.host().zchroot(["gc"]).ok();
+    assert!(!reserve.exists());
+}
+
+#[test]
+fn dir_space_a_session_ends_in_a_full_store_without_a_reserve() {
+    let lab = Small::make(128);
+    let host = lab.host();
+    host.define("demo", MINIMAL);
+    host.create("demo");
+    host.zchroot(["begin", "demo", "-n", "one"]).ok();
+    lab.leave(0);
+    host.zchroot(["end", "one"]).ok().says("ended without a note of it");
+    lab.assert_clean();
+}
+
+fn one_byte(path: &std::path::Path) -> std::io::Result<()> {
+    let written = std::fs::write(path, "x");
+    std::fs::remove_file(path)?;
+    written
 }

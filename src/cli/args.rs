@@ -96,6 +96,8 @@ pub enum Command {
     Recover(Recover),
     /// Reclaim what nothing refers to
     Gc(Gc),
+    /// Show, give up or lay the room that is kept back for clearing up
+    Reserve(Reserve),
     /// Check the configuration
     Check(Check),
 }
@@ -446,6 +448,34 @@ pub struct Gc {
     #[command(flatten)]
     /// Machine-readable output.
     pub json: Json,
+}
+
+/// `zchroot reserve`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Room that nobody else can have. A commit, the end of a session and gc give it up when there is too little to \
+work in; it is laid again by gc and commits, when there is room for it twice over.\n\
+Its size is reserve in zchroot.toml, table dir or zfs.\n\
+Example:  zchroot reserve release       a full store can be written to again"
+)]
+pub struct Reserve {
+    /// What to do
+    #[arg(value_enum, default_value = "status")]
+    pub step: ReserveStep,
+    #[command(flatten)]
+    /// Machine-readable output.
+    pub json: Json,
+}
+
+/// What to do with the reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReserveStep {
+    /// Say how much is laid
+    Status,
+    /// Give it up
+    Release,
+    /// Lay it again, if there is room twice over
+    Lay,
 }
 
 /// `zchroot check`.

@@ -4,7 +4,7 @@ use super::args::Gc;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, source, verify};
+use super::{output, reserve, room, source, verify};
 use crate::space::{self, Action, Item};
 use crate::sys::privilege::raised;
 
@@ -16,7 +16,7 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
         items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
         (items, Vec::new())
     } else {
-        raised(|| gc.run(|template| source::keep(template, context)))?
+        collect(&gc, context)?
     };
     print(&items, args)?;
     if !args.dry_run {
@@ -29,6 +29,25 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
         context.note("dry run: nothing was removed");
     }
     Ok(if troubles.is_empty() { Status::Ok } else { Status::Failed })
+}
+
+/// What could not go for lack of room to work in goes with the reserve.
+fn collect(gc: &space::Gc<'_>, context: &Context) -> Result<(Vec<Item>, Vec<String>), Error> {
+    let collect = || Ok(raised(|| gc.run(|template| source::keep(template, context)))?);
+    let full =
+        || raised(|| context.store()?.space().map_err(Error::from)).is_ok_and(|space| space.available == 0);
+    let mut collected: Result<_, Error> = collect();
+    let stuck = match &collected {
+        Ok((_, troubles)) => !troubles.is_empty() && full(),
+        Err(error) => error.is_no_room(),
+    };
+    if stuck && room::released(context) {
+        collected = collect();
+    }
+    if collected.is_ok() {
+        reserve::lay_again(context);
+    }
+    collected
 }
 
 fn print(items: &[Item], args: &Gc) -> Result<(), Error> {

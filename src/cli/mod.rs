@@ -24,6 +24,7 @@ mod policy;
 mod progress;
 mod rebased;
 mod recover;
+mod reserve;
 mod rollback;
 mod room;
 mod run;
@@ -77,6 +78,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Verify(args) => verify::run(&args, context),
         Command::Recover(args) => recover::run(&args, context),
         Command::Gc(args) => gc::run(&args, context),
+        Command::Reserve(args) => reserve::run(&args, context),
         Command::Check(args) => check::run(&args, context),
     }
 }

@@ -1,13 +1,19 @@
 //! Room for what a command makes: once more after a sweep, and the sum if that was in vain.
 
+use std::time::Duration;
+
 use super::context::Context;
 use super::error::Error;
 use super::{output, source};
 use crate::source::Keep;
 use crate::space::{self, Failure, KeepOf, Sweep, Swept};
-use crate::store::{Space, TemplateName};
+use crate::store::{Outcome, Space, TemplateName};
+use crate::sys::lock::{self, Lock};
 use crate::sys::privilege::raised;
 use crate::sys::signals;
+
+/// How long to wait for others who sweep.
+const TURN: Duration = Duration::from_secs(120);
 
 /// Does `attempt`, which leaves nothing behind when it fails. If there is no room for it, all that may be evicted
 /// is, and it is done once more. `what` completes "no room to ..."; `need` is how many bytes it takes at least, 0 if
@@ -22,10 +28,50 @@ pub(super) fn retrying<T>(
     // Who wants to end does not want to wait for a second attempt.
     let is_no_room = |error: &Error| error.is_no_room() && signals::asked_to_end().is_none();
     let tell = |error: &Error, swept: &Swept| tell(context, what, error, swept);
-    match space::once_more(|| raised(|| sweep.run()), is_no_room, tell, attempt) {
+    // Of many who met no room at once each would find the others' second attempts in its way: they take turns.
+    let mut turn = None;
+    let in_turn = || {
+        turn = raised(|| my_turn(context));
+        raised(|| sweep.run())
+    };
+    match space::once_more(in_turn, is_no_room, tell, attempt) {
         Ok(done) => Ok(done),
         Err(Failure::Other(error)) => Err(error),
         Err(Failure::NoRoom { error, swept }) => Err(error.no_room_to(what, &sum(need, &swept))),
+    }
+}
+
+/// Waits for who sweeps just now. It is a courtesy: who does not get it in time goes on without it.
+fn my_turn(context: &Context) -> Option<Lock> {
+    lock::make_folder(&context.layout.locks()).ok()?;
+    Lock::take(&context.layout.sweep_lock(), TURN).ok().flatten()
+}
+
+/// As [`retrying`], for what saves work or gives room back: in the last resort the reserve is given up.
+pub(super) fn saving<T>(
+    context: &Context,
+    what: &str,
+    mut attempt: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    match retrying(context, what, 0, &mut attempt) {
+        Err(error) if error.is_no_room() && released(context) => attempt(),
+        other => other,
+    }
+}
+
+/// Gives the reserve up, if there is one.
+pub(super) fn released(context: &Context) -> bool {
+    let released = context.store().and_then(|store| Ok(raised(|| store.release_reserve())?));
+    match released {
+        Ok(Outcome::Changed) => {
+            context.note("released the reserve; trying once more");
+            true
+        }
+        Ok(Outcome::Unchanged) => false,
+        Err(error) => {
+            tracing::warn!(error = error.text(), "the reserve is not released");
+            false
+        }
     }
 }
 

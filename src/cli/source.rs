@@ -5,7 +5,7 @@ use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
 use super::rebased::Rebased;
-use super::{diff, output, policy, room, run, verify};
+use super::{diff, output, policy, reserve, room, run, verify};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Wish};
 use crate::source::{Keep, SourceRequest, Version};
@@ -193,7 +193,7 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
     let name = begun.record.template.clone();
     let (sessions, id) = (context.sessions()?, begun.record.id.clone());
     let mut begun = Some(begun);
-    let version = room::retrying(context, &format!("commit {id}"), 0, || {
+    let version = room::saving(context, &format!("commit {id}"), || {
         // A commit that failed has kept the session, and let go of it.
         let begun = begun.take().map_or_else(|| raised(|| sessions.lock(&id)), Ok)?;
         Ok(raised(|| sources.commit(begun, &profile, message.clone()))?)
@@ -214,6 +214,7 @@ pub(super) fn settle(name: &TemplateName, context: &Context) {
         Ok(settled) => settled.deferred.iter().for_each(|what| tracing::info!(what, "left to the next gc")),
         Err(error) => tracing::warn!(template = %name, ?error, "old versions are left to the next gc"),
     }
+    reserve::lay_again(context);
     verify::digest_later(name, context);
 }
 

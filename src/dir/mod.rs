@@ -10,6 +10,7 @@
 //! STORE/sessions/ID/{upper,work}    the overlay's; the session's tree is there once `upper` is
 //! STORE/images/SHA256               an unpacked archive; image.rs has the rest
 //! STORE/trash/                      what is being deleted
+//! STORE/reserve                     room to clear up in when the file system is full
 //! ```
 //!
 //! **What is complete.** The pointer ([`pointer`](crate::store::pointer)) is the truth. A version is complete
@@ -48,6 +49,7 @@ mod memory;
 mod mount;
 mod overlay;
 mod place;
+mod reserve;
 mod session;
 mod settle;
 mod trash;
@@ -58,8 +60,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::store::{
-    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
-    SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
+    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Reserve, Result,
+    SessionId, SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
 };
 use crate::sys::{effect, file, tree};
 use session::Base;
@@ -68,13 +70,20 @@ use session::Base;
 #[derive(Debug, Clone)]
 pub struct DirStore {
     layout: Layout,
+    reserve: u64,
 }
 
 impl DirStore {
     /// The store of an installation. Nothing is touched before the first call.
     #[must_use]
     pub fn open(layout: &Layout) -> Self {
-        Self { layout: layout.clone() }
+        Self { layout: layout.clone(), reserve: 0 }
+    }
+
+    /// The store of an installation with so many bytes of reserve.
+    #[must_use]
+    pub fn with_reserve(layout: &Layout, bytes: u64) -> Self {
+        Self { layout: layout.clone(), reserve: bytes }
     }
 }
 
@@ -127,6 +136,18 @@ impl Store for DirStore {
         effect::point("syncfs")
             .and_then(|()| Ok(rustix::fs::syncfs(&folder)?))
             .map_err(failed("sync", &store))
+    }
+
+    fn reserve(&self) -> Result<Reserve> {
+        self.reserve_state()
+    }
+
+    fn release_reserve(&self) -> Result<Outcome> {
+        self.drop_reserve()
+    }
+
+    fn lay_reserve(&self) -> Result<Outcome> {
+        self.allocate_reserve()
     }
 
     fn templates(&self) -> Result<Vec<TemplateName>> {

@@ -192,6 +192,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether there was no room for the record.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::File(error) if matches!(error.errno(), libc::ENOSPC | libc::EDQUOT))
+    }
+}
+
 /// The folder of records.
 #[derive(Debug, Clone, Copy)]
 pub struct Records<'a> {

@@ -3,14 +3,17 @@
 //! ```text
 //! gc.rs         what nothing refers to; versions.rs, the versions among it
 //! sweep.rs      all that may be evicted, at once
+//! reserve.rs    room to clear up in
 //! retry.rs      what met no room is tried once more after a sweep
 //! ```
 
 mod gc;
+mod reserve;
 mod retry;
 mod sweep;
 mod versions;
 
 pub use gc::{Action, Gc, Item, Object};
+pub use reserve::{Laying, lay};
 pub use retry::{Failure, is_no_room, once_more};
 pub use sweep::{KeepOf, Sweep, Swept};

@@ -139,6 +139,15 @@ pub struct Space {
     pub total: u64,
 }
 
+/// Room that is kept for recovery, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Reserve {
+    /// How much it should be.
+    pub size: u64,
+    /// How much it is now.
+    pub laid: u64,
+}
+
 /// What [`Store::settle`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
@@ -196,6 +205,14 @@ pub trait Store: Images + fmt::Debug {
         Ok(())
     }
 
+    /// The room that is reserved for recovery.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn reserve(&self) -> Result<Reserve> {
+        Ok(Reserve::default())
+    }
+
     /// Gives up the room that is reserved for recovery, if the store has such a thing.
     ///
     /// # Errors
@@ -207,7 +224,7 @@ pub trait Store: Images + fmt::Debug {
     /// Reserves room for recovery again.
     ///
     /// # Errors
-    /// [`ErrorKind::NoRoom`], or the store refused.
+    /// [`ErrorKind::NoRoom`], [`ErrorKind::Unsupported`] where room cannot be promised, or the store refused.
     fn lay_reserve(&self) -> Result<Outcome> {
         Ok(Outcome::Unchanged)
     }

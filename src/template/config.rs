@@ -60,7 +60,7 @@ pub enum Digests {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            store: StoreConfig::Dir,
+            store: StoreConfig::Dir { reserve: RESERVE },
             grace: GRACE,
             digests: Digests::default(),
             images: ImagesConfig::default(),
@@ -73,7 +73,10 @@ impl Default for Config {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum StoreConfig {
     /// Directories and overlayfs.
-    Dir,
+    Dir {
+        /// Room kept for recovery on a full file system.
+        reserve: Size,
+    },
     /// Datasets and clones.
     Zfs {
         /// The pool or dataset under which the dataset `zchroot` lies.
@@ -88,7 +91,7 @@ impl StoreConfig {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Dir => Kind::Dir,
+            Self::Dir { .. } => Kind::Dir,
             Self::Zfs { .. } => Kind::Zfs,
         }
     }
@@ -156,6 +159,8 @@ struct File {
     digests: Option<Digests>,
     zfs: Option<ZfsTable>,
     #[serde(default)]
+    dir: DirTable,
+    #[serde(default)]
     images: ImagesTable,
 }
 
@@ -176,6 +181,12 @@ struct ZfsTable {
     reserve: Option<Word<Size>>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct DirTable {
+    reserve: Option<Word<Size>>,
+}
+
 impl Config {
     /// The configuration from its text; `file` is only what an error says it is from.
     ///
@@ -189,7 +200,7 @@ impl Config {
         let file: File = document::parse(text)?;
         let images = file.images;
         Ok(Self {
-            store: store(file.store, file.zfs)?,
+            store: store(file.store, file.zfs, file.dir)?,
             grace: file.grace.map_or(GRACE, |word| word.0),
             digests: file.digests.unwrap_or_default(),
             images: ImagesConfig {
@@ -200,13 +211,15 @@ impl Config {
     }
 }
 
-/// A `[zfs]` table beside `store = "dir"` is let stand: who tries the other store need not delete it.
-fn store(kind: Option<Spanned<Kind>>, zfs: Option<ZfsTable>) -> Result<StoreConfig, Fault> {
-    let Some(kind) = kind else { return Ok(StoreConfig::Dir) };
+/// The table of the other store is let stand: who tries that need not delete it.
+fn store(kind: Option<Spanned<Kind>>, zfs: Option<ZfsTable>, dir: DirTable) -> Result<StoreConfig, Fault> {
+    let reserve = |size: Option<Word<Size>>| size.map_or(RESERVE, |word| word.0);
+    let directories = StoreConfig::Dir { reserve: reserve(dir.reserve) };
+    let Some(kind) = kind else { return Ok(directories) };
     match (kind.get_ref(), zfs) {
-        (Kind::Dir, _) => Ok(StoreConfig::Dir),
-        (Kind::Zfs, Some(ZfsTable { pool, reserve })) => {
-            Ok(StoreConfig::Zfs { pool: pool.0, reserve: reserve.map_or(RESERVE, |word| word.0) })
+        (Kind::Dir, _) => Ok(directories),
+        (Kind::Zfs, Some(ZfsTable { pool, reserve: size })) => {
+            Ok(StoreConfig::Zfs { pool: pool.0, reserve: reserve(size) })
         }
         (Kind::Zfs, None) => {
             Err(Fault::at(kind.span(), "store: \"zfs\" needs a table [zfs] that says pool = \"NAME\""))
@@ -246,6 +259,15 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_of_either_store_is_read() {
+        let config = Config::parse("version = 1\n[dir]\nreserve = \"1M\"").unwrap();
+        assert_eq!(config.store, StoreConfig::Dir { reserve: Size::new(1 << 20) });
+        let config =
+            Config::parse("version = 1\nstore = \"zfs\"\n[zfs]\npool = \"p\"\nreserve = \"0\"").unwrap();
+        assert_eq!(config.store, StoreConfig::Zfs { pool: "p".parse().unwrap(), reserve: Size::new(0) });
+    }
+
+    #[test]
     fn who_may_use_images_and_how_long_they_stay_warm_is_read() {
         let config = Config::parse("version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"").unwrap();
         assert_eq!(config.images.access.root_users, ["ci".parse().unwrap()]);
@@ -258,7 +280,7 @@ mod tests {
     #[test]
     fn a_zfs_table_may_stand_beside_the_store_dir() {
         let config = Config::parse("version = 1\nstore = \"dir\"\n[zfs]\npool = \"tank\"").unwrap();
-        assert_eq!(config.store, StoreConfig::Dir);
+        assert_eq!(config.store, StoreConfig::Dir { reserve: RESERVE });
     }
 
     #[test]
@@ -302,7 +324,7 @@ mod tests {
         f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
             name = "x"
             ^^^^
-        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `images`
+        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `dir`, `images`
             [log]
              ^^^
         "##);

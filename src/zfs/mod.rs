@@ -38,8 +38,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::store::{
-    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
-    SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId,
+    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Reserve, Result,
+    SessionId, SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId,
 };
 use crate::sys::file;
 use engine::Engine;
@@ -237,6 +237,12 @@ impl Store for ZfsStore {
             seen = now;
         }
         Ok(())
+    }
+
+    fn reserve(&self) -> Result<Reserve> {
+        let laid = self.laid(&self.names.reserve(), "refreservation")?;
+        let laid = laid.and_then(|laid| laid.own?.parse().ok()).unwrap_or(0);
+        Ok(Reserve { size: self.reserve, laid })
     }
 
     fn release_reserve(&self) -> Result<Outcome> {

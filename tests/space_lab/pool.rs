@@ -22,10 +22,14 @@ pub struct OnPool {
 
 impl OnPool {
     pub fn make(limit: Limit) -> Self {
+        Self::with_reserve(limit, "0")
+    }
+
+    pub fn with_reserve(limit: Limit, reserve: &str) -> Self {
         let pool = Pool::make();
         let host = Installation::empty();
         host.configure(&format!(
-            "version = 1\nstore = \"zfs\"\n[zfs]\npool = \"{}\"\nreserve = \"16M\"\n",
+            "version = 1\ndigests = \"never\"\nstore = \"zfs\"\n[zfs]\npool = \"{}\"\nreserve = \"{reserve}\"\n",
             pool.name
         ));
         host.zchroot(["init"]).ok();

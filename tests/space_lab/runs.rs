@@ -74,21 +74,29 @@ pub fn streams_and_layers_end_in_bounded_time(lab: &dyn Lab) {
     }
 }
 
-/// Workers with an image each, and room for half of them: each succeeds or fails with the sum, nothing is left over.
-pub fn many_importers_share_what_there_is(lab: &dyn Lab) {
+/// Workers with a template each, and room for half of them: each succeeds or fails with the sum, and of those that
+/// failed nothing is left over.
+pub fn many_makers_share_what_there_is(lab: &dyn Lab, room: u64) {
     let host = lab.host();
-    let all: Vec<_> = (0..6).map(|n| archive::tar(host, &format!("n{n}"), 20)).collect();
-    lab.leave(70 * MIB);
-    let import = |path: &std::path::PathBuf| host.order(["image", "import", path.to_str().unwrap()]).start();
-    let running: Vec<_> = all.iter().map(import).collect();
-    let ended: Vec<_> = running.into_iter().map(crate::harness::program::Running::finish).collect();
-    for done in &ended {
-        assert!(done.status == 0 || done.stderr.contains("zchroot: no room to keep the image: "), "{done}");
+    let all: Vec<_> = (0..6).map(|n| (format!("n{n}"), archive::tar(host, &format!("n{n}"), 20))).collect();
+    for (name, _) in &all {
+        host.define(name, MINIMAL);
     }
-    assert!(ended.iter().any(|done| done.status == 0), "{ended:?}");
-    assert!(ended.iter().any(|done| done.stderr.contains("no room")), "there was room for all: {ended:?}");
-    let stand = images(lab).len();
-    assert!((1..=3).contains(&stand), "{stand} images in room for three");
+    lab.leave(room);
+    let make = |(name, path): &(String, std::path::PathBuf)| {
+        host.order(["create", name, "--from", path.to_str().unwrap()]).start()
+    };
+    let running: Vec<_> = all.iter().map(make).collect();
+    let ended: Vec<_> = running.into_iter().map(crate::harness::program::Running::finish).collect();
+    let mut made = 0;
+    for (done, (name, _)) in ended.iter().zip(&all) {
+        let template = host.at(&format!("/var/lib/zchroot/templates/{name}/current"));
+        assert_eq!(std::fs::symlink_metadata(template).is_ok(), done.status == 0, "{done}");
+        made += usize::from(done.status == 0);
+        let words = format!("zchroot: no room to create {name}: ");
+        assert!(done.status == 0 || done.stderr.contains(&words), "{done}");
+    }
+    assert!((1..=3).contains(&made), "{made} of 6 in room for three: {ended:?}");
     lab.assert_clean();
 }
 
@@ -149,5 +157,46 @@ pub fn sessions_and_commits_that_find_no_room_leave_nothing(lab: &dyn Lab) {
     lab.leave(20 * MIB);
     host.zchroot(["source", "exec", "two", "--", "cat", "/etc/generation"]).ok().prints("2");
     host.zchroot(["source", "commit", "two"]).ok();
+    lab.assert_clean();
+}
+
+/// Full to the last byte: with the reserve a commit and gc still work, and it comes back only with room twice over.
+pub fn the_reserve_lets_a_full_store_be_cleared_up(lab: &dyn Lab, write: &dyn Fn() -> std::io::Result<()>) {
+    let host = lab.host();
+    let reserve = || host.zchroot(["reserve", "--json"]).json()["reserve"]["laid"].as_u64().unwrap();
+    host.define("demo", MINIMAL);
+    host.create("demo");
+    assert_eq!(reserve(), 16 * MIB, "init laid it");
+    host.zchroot(["begin", "demo", "-n", "one"]).ok();
+    host.zchroot(["source", "begin", "demo", "-n", "two"]).ok();
+    host.zchroot(["source", "exec", "two", "--", "sh", "-c", "echo 2 > /etc/generation"]).ok();
+    lab.leave(0);
+    write().unwrap_err();
+    host.zchroot(["gc"]).ok();
+    assert_eq!(reserve(), 16 * MIB, "gc did not need it");
+    host.zchroot(["source", "commit", "two"]).ok().says("released the reserve");
+    host.zchroot(["run", "demo", "-d", "/", "--", "cat", "/etc/generation"]).ok().prints("2");
+    assert_eq!(reserve(), 0, "there is no room for it");
+    write().unwrap();
+
+    lab.leave(0);
+    host.zchroot(["end", "one"]).ok();
+    lab.leave(24 * MIB);
+    host.zchroot(["reserve", "lay"])
+        .exits(1)
+        .says("no room for the reserve: it is laid with 32.00 MiB available");
+    host.zchroot(["gc"]).ok();
+    assert_eq!(reserve(), 0, "room for it, but not twice over");
+    lab.leave(40 * MIB);
+    host.zchroot(["gc"]).ok().says("laid the reserve");
+    assert_eq!(reserve(), 16 * MIB);
+    assert!(lab.available() < 25 * MIB);
+    lab.leave(0);
+    write().unwrap_err();
+    host.zchroot(["reserve", "release"]).ok().says("released 16.00 MiB").prints("0 B of 16.00 MiB laid");
+    host.zchroot(["reserve", "release"]).ok().says("nothing to release");
+    write().unwrap();
+    lab.leave(40 * MIB);
+    host.zchroot(["reserve", "lay"]).ok().prints("16.00 MiB of 16.00 MiB laid");
     lab.assert_clean();
 }

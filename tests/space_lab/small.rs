@@ -13,7 +13,12 @@ pub struct Small {
 
 impl Small {
     pub fn make(mib: u64) -> Self {
+        Self::with_reserve(mib, "0")
+    }
+
+    pub fn with_reserve(mib: u64, reserve: &str) -> Self {
         let host = Installation::empty();
+        host.configure(&format!("version = 1\ndigests = \"never\"\n[dir]\nreserve = \"{reserve}\"\n"));
         let disk = host.path().join("disk");
         std::fs::File::create(&disk).unwrap().set_len(mib * MIB).unwrap();
         let at = host.at("/var/lib/zchroot");
