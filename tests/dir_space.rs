@@ -77,3 +77,26 @@ fn one_byte(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::remove_file(path)?;
     written
 }
+
+#[test]
+fn dir_space_below_the_hard_floor_nothing_is_begun() {
+    runs::below_the_hard_floor_nothing_is_begun(&Small::make(128));
+}
+
+#[test]
+fn dir_space_a_quota_that_cannot_be_kept_is_refused() {
+    let lab = Small::make(64);
+    let host = lab.host();
+    host.define("demo", MINIMAL);
+    host.create("demo");
+    let refused = host.zchroot(["begin", "demo", "-n", "one", "--quota", "5M"]).exits(1);
+    refused.says("cannot set the quota of session one: this store cannot limit what a session writes");
+    host.define("demo", &format!("{MINIMAL}quota = \"1G\"\nroot-users = [\"root\"]\n"));
+    host.zchroot(["run", "demo", "--", "true"]).exits(125).says("this store cannot limit");
+    let found = host.zchroot(["check"]).exits(1);
+    assert!(found.text().contains("quota: the store dir cannot limit what a session writes"), "{found}");
+    host.zchroot(["begin", "demo", "--quota", "1K"]).exits(2).says("less than 1M");
+    // What makes a version is not limited, so it can still be changed.
+    host.zchroot(["update", "demo", "--", "true"]).ok();
+    lab.assert_clean();
+}

@@ -15,6 +15,7 @@ mod pool;
 mod space_lab;
 mod zfs_pool;
 
+use harness::MINIMAL;
 use pool::{Limit, OnPool};
 use space_lab::{Lab, MIB, runs};
 
@@ -75,4 +76,65 @@ fn zfs_space_the_reserve_lets_a_full_store_be_cleared_up() {
         written
     };
     runs::the_reserve_lets_a_full_store_be_cleared_up(&lab, &one_byte);
+}
+
+#[test]
+fn zfs_space_below_the_hard_floor_nothing_is_begun() {
+    runs::below_the_hard_floor_nothing_is_begun(&OnPool::make(Limit::Pool));
+}
+
+#[test]
+fn zfs_space_a_session_writes_no_more_than_its_quota() {
+    let lab = OnPool::make(Limit::Pool);
+    let host = lab.host();
+    host.define("demo", &format!("{MINIMAL}quota = \"40M\"\n"));
+    host.create("demo");
+    host.zchroot(["begin", "demo", "-n", "one"]).ok();
+    assert_eq!(lab.pool().property("sessions/one", "quota"), (40 * MIB).to_string());
+    let fill = |session: &str, mib: u64| {
+        let script = format!("dd if=/dev/urandom of=/srv/big bs=1048576 count={mib}; sync");
+        host.zchroot(["exec", session, "-d", "/", "--", "sh", "-c", &script])
+    };
+    assert!(!fill("one", 60).stderr.contains("60+0 records out"));
+    let used: u64 = lab.pool().property("sessions/one", "used").parse().unwrap();
+    assert!((30 * MIB..44 * MIB).contains(&used), "{used}");
+    host.zchroot(["begin", "demo", "-n", "two", "--quota", "20M"]).ok();
+    host.zchroot(["begin", "demo", "-n", "three", "--quota", "80M"]).ok();
+    assert_eq!(lab.pool().property("sessions/two", "quota"), (20 * MIB).to_string());
+    assert_eq!(lab.pool().property("sessions/three", "quota"), (40 * MIB).to_string(), "never more");
+    host.zchroot(["update", "demo", "--test", "true", "--", "true"]).ok();
+    host.zchroot(["end", "one", "two", "three"]).ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn zfs_space_what_is_promised_has_to_be_there() {
+    let lab = OnPool::make(Limit::Pool);
+    let host = lab.host();
+    let config = host.read("/etc/zchroot/zchroot.toml");
+    host.configure(&format!("{config}overcommit = \"1.0\"\n"));
+    host.define("demo", MINIMAL);
+    host.create("demo");
+    lab.leave(100 * MIB);
+    for name in ["one", "two"] {
+        host.zchroot(["begin", "demo", "-n", name, "--quota", "40M"]).ok();
+    }
+    let refused = host.zchroot(["begin", "demo", "-n", "three", "--quota", "40M"]).exits(1);
+    let words = "its quota of 40.00 MiB and the 80.00 MiB of 2 sessions make 120.00 MiB, and with overcommit = 1.0 at most";
+    refused.says("no room to begin session three: ").says(words);
+    // What the two have taken of theirs counts for them and not against them.
+    let script = "dd if=/dev/urandom of=/srv/big bs=1048576 count=30; sync";
+    host.zchroot(["exec", "one", "-d", "/", "--", "sh", "-c", script]).ok();
+    host.zchroot(["begin", "demo", "-n", "three", "--quota", "10M"]).ok();
+    host.zchroot(["begin", "demo", "-n", "free"]).ok();
+    host.zchroot(["end", "one"]).ok();
+    host.zchroot(["begin", "demo", "-n", "four", "--quota", "40M"]).ok();
+    // Of many at once only so many as there is room for.
+    host.zchroot(["end", "two", "three", "four"]).ok();
+    let begin = |n: u32| host.order(["begin", "demo", "-n", &format!("n{n}"), "--quota", "30M"]).start();
+    let running: Vec<_> = (0..6).map(begin).collect();
+    let ended = running.into_iter().map(harness::program::Running::finish);
+    assert_eq!(ended.filter(|done| done.status == 0).count(), 3);
+    host.zchroot(["end", "--all"]).ok();
+    lab.assert_clean();
 }

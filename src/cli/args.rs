@@ -16,7 +16,7 @@ pub(super) use source::{Source, SourceAbort, SourceBegin, SourceCommit, SourceEx
 use super::Status;
 use crate::source::{SpecError, VersionSpec};
 use crate::store::{NameError, SessionId, TemplateName};
-use crate::template::Period;
+use crate::template::{Period, Size};
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -250,6 +250,9 @@ pub struct Run {
     /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
     pub at: Option<VersionSpec>,
+    /// Let the session write at most so much: bytes, or with K, M, G or T; never more than the template says
+    #[arg(long, value_name = "SIZE", value_parser = quota)]
+    pub quota: Option<Size>,
     /// The command and its arguments; a login shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -269,6 +272,9 @@ pub struct Begin {
     /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
     pub at: Option<VersionSpec>,
+    /// Let the session write at most so much: bytes, or with K, M, G or T; never more than the template says
+    #[arg(long, value_name = "SIZE", value_parser = quota)]
+    pub quota: Option<Size>,
 }
 
 /// `zchroot exec`.
@@ -425,6 +431,16 @@ fn message(text: &str) -> Result<String, String> {
         return Err(format!("it is longer than {LONGEST_MESSAGE} bytes"));
     }
     Ok(text.to_owned())
+}
+
+/// Below this a session could not even start a shell.
+const LEAST_QUOTA: Size = Size::new(1 << 20);
+
+fn quota(text: &str) -> Result<Size, String> {
+    match text.parse::<Size>().map_err(|error| error.to_string())? {
+        size if size >= LEAST_QUOTA => Ok(size),
+        _ => Err("less than 1M is not enough for anything".to_owned()),
+    }
 }
 
 /// `zchroot recover`.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::admit::{Tell, admit};
 use super::args::Create;
 use super::context::{Context, absolute};
 use super::error::Error;
@@ -24,6 +25,7 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     // A wrong path is found before anything is made.
     let mut opened = Some(from.open()?);
     let _held = Context::hold_signals()?;
+    let _admitted = admit(context, &format!("create {}", args.template), None, Tell::Always)?;
     let (template, written) = define(&args.template, context)?;
     let version = room::retrying(context, &format!("create {}", template.name), size(&from), || {
         // An archive is read from its beginning again.

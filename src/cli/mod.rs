@@ -3,6 +3,7 @@
 //! The story of every call: harden the process, parse the words (without privilege), open the installation,
 //! run the command, print its error.
 
+mod admit;
 mod args;
 mod check;
 mod context;
@@ -68,8 +69,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Begin(args) => exec::begin(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::End(args) => end::run(&args, context),
-        // Nothing is left of an import that failed: the whole command is done once more.
-        Command::Image(args) => room::retrying(context, "keep the image", 0, || image::run(&args, context)),
+        Command::Image(args) => admit::image(&args, context),
         Command::Update(args) => update::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
         Command::Pin(args) => pin::pin(&args, context),

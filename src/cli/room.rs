@@ -103,7 +103,7 @@ fn room(swept: &Swept) -> String {
     format!("{} available before, {} now", show(swept.before), show(swept.after))
 }
 
-fn things(count: usize) -> String {
+pub(super) fn things(count: usize) -> String {
     match count {
         0 => "nothing".to_owned(),
         1 => "1 thing".to_owned(),

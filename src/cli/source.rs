@@ -1,5 +1,6 @@
 //! `zchroot source`: change a template in steps.
 
+use super::admit::{Tell, admit};
 use super::args::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceRebase, SourceStep};
 use super::context::Context;
 use super::error::Error;
@@ -168,6 +169,7 @@ fn begin_as(new: NewRecord, context: &Context) -> Result<Begun, Error> {
     let profile = template::profile(&context.layout, &new.setup.profile)?;
     let sources = context.sources()?;
     let what = format!("begin source session {}", new.id);
+    let _admitted = admit(context, &what, None, Tell::Always)?;
     let mut bar = context.bar();
     room::retrying(context, &what, copied(&new.template, context), || {
         let request = SourceRequest { new: new.clone(), profile: &profile };
@@ -234,9 +236,11 @@ pub(super) fn throw_away(id: &SessionId, context: &Context) {
     }
 }
 
-/// Source sessions see the host's network and nothing isolated: maintainers fetch packages in them.
+/// Source sessions have no quota, see the host's network and nothing isolated: maintainers fetch packages in them.
 pub(super) fn setup(template: &Template) -> Setup {
     Setup {
+        // A draft becomes a version: what limits a session is not to go with it.
+        quota: None,
         isolate_net: false,
         isolate_pid: false,
         isolate_ipc: false,

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
 use super::{output, policy, room, run, source};
-use crate::session::record::NewRecord;
+use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind};
 use crate::store::SessionId;
 use crate::sys::privilege::raised;
@@ -52,7 +52,7 @@ fn trial(begun: &Begun, template: &Template, args: &Update, context: &Context) -
         image: None,
         owner: policy::owner(context),
         root_allowed: true,
-        setup: run::setup(template, None),
+        setup: Setup { quota: None, ..run::setup(template, None) },
     };
     let (sessions, sources) = (context.sessions()?, context.sources()?);
     let what = format!("begin session {}", new.id);

@@ -1,18 +1,21 @@
 //! Room: what nothing refers to is reclaimed, and where there is too little it is made.
 //!
 //! ```text
+//! admission.rs  whether there is enough to begin something
 //! gc.rs         what nothing refers to; versions.rs, the versions among it
 //! sweep.rs      all that may be evicted, at once
 //! reserve.rs    room to clear up in
 //! retry.rs      what met no room is tried once more after a sweep
 //! ```
 
+mod admission;
 mod gc;
 mod reserve;
 mod retry;
 mod sweep;
 mod versions;
 
+pub use admission::{Admission, Level, Promises, admit, classify};
 pub use gc::{Action, Gc, Item, Object};
 pub use reserve::{Laying, lay};
 pub use retry::{Failure, is_no_room, once_more};

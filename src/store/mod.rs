@@ -303,6 +303,23 @@ pub trait Store: Images + fmt::Debug {
     /// [`ErrorKind::Gone`] if the version is not there, [`ErrorKind::Exists`] if the session's tree is.
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()>;
 
+    /// As [`Store::session_clone`]; what the session writes over the version takes at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Store::session_clone`], and [`ErrorKind::Unsupported`] if the store cannot limit it.
+    fn session_clone_limited(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        session: &SessionId,
+        limit: Option<u64>,
+    ) -> Result<()> {
+        match limit {
+            None => self.session_clone(template, version, session),
+            Some(_) => Err(Error::no_limit(session)),
+        }
+    }
+
     /// Clones a draft, which nobody has mounted, for a session that tries it out. Nothing that the session does
     /// reaches the draft, and the draft is not dropped before the session is.
     ///

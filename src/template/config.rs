@@ -15,6 +15,7 @@ use super::amount::{Period, Size, Warm};
 use super::definition::{Access, access};
 use super::diagnostic::{Diagnostic, Fault};
 use super::document::{self, Word};
+use super::space::{SpaceConfig, SpaceTable};
 
 const GRACE: Period = Period::from_secs(600);
 const RESERVE: Size = Size::new(64 << 20);
@@ -31,6 +32,8 @@ pub struct Config {
     pub digests: Digests,
     /// Unpacked archives.
     pub images: ImagesConfig,
+    /// How much room there has to be.
+    pub space: SpaceConfig,
 }
 
 /// What holds for images.
@@ -64,6 +67,7 @@ impl Default for Config {
             grace: GRACE,
             digests: Digests::default(),
             images: ImagesConfig::default(),
+            space: SpaceConfig::default(),
         }
     }
 }
@@ -162,6 +166,8 @@ struct File {
     dir: DirTable,
     #[serde(default)]
     images: ImagesTable,
+    #[serde(default)]
+    space: SpaceTable,
 }
 
 #[derive(Deserialize, Default)]
@@ -207,6 +213,7 @@ impl Config {
                 access: access(images.users, images.groups, images.root_users, images.root_groups),
                 warm: images.warm.map(|word| word.0).unwrap_or_default(),
             },
+            space: file.space.into(),
         })
     }
 }
@@ -268,6 +275,18 @@ mod tests {
     }
 
     #[test]
+    fn the_floors_are_read() {
+        let space = Config::parse(
+            "version = 1\n[space]\nhard-floor = \"2G\"\nsoft-floor = \"0\"\nsoft-percent = 0\novercommit = \"1.5\"",
+        );
+        let space = space.unwrap().space;
+        assert_eq!((space.hard_floor, space.soft_floor), (Size::new(2 << 30), Size::new(0)));
+        assert_eq!((space.soft_percent.get(), space.overcommit), (0, "1.5".parse().ok()));
+        assert!(Config::parse("version = 1\n[space]\nsoft-percent = 101").is_err());
+        assert!(Config::parse("version = 1\n[space]\novercommit = \"0\"").is_err());
+    }
+
+    #[test]
     fn who_may_use_images_and_how_long_they_stay_warm_is_read() {
         let config = Config::parse("version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"").unwrap();
         assert_eq!(config.images.access.root_users, ["ci".parse().unwrap()]);
@@ -324,7 +343,7 @@ mod tests {
         f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
             name = "x"
             ^^^^
-        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `dir`, `images`
+        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `dir`, `images`, `space`
             [log]
              ^^^
         "##);

@@ -29,11 +29,18 @@ pub(super) fn create(_engine: &ZfsLzc, name: &str, properties: &NvList) -> io::R
     done(unsafe { sys::lzc_create(name.as_ptr(), kind, properties.as_ptr(), std::ptr::null_mut(), 0) })
 }
 
-/// Makes `name` a clone of the snapshot `origin`, without properties: one transaction.
-pub(super) fn clone(_engine: &ZfsLzc, name: &str, origin: &str) -> io::Result<()> {
+/// Makes `name` a clone of the snapshot `origin`: one transaction without properties, two with.
+pub(super) fn clone(
+    _engine: &ZfsLzc,
+    name: &str,
+    origin: &str,
+    properties: Option<&NvList>,
+) -> io::Result<()> {
     let (name, origin) = (c_name(name)?, c_name(origin)?);
-    // SAFETY: both names are NUL-terminated and alive for the whole call; a null list means "no properties".
-    done(unsafe { sys::lzc_clone(name.as_ptr(), origin.as_ptr(), std::ptr::null_mut()) })
+    let properties = properties.map_or(std::ptr::null_mut(), |list| list.as_ptr());
+    // SAFETY: both names are NUL-terminated and the list a valid nvlist, all alive for the whole call, which only
+    // reads them; a null list means "no properties".
+    done(unsafe { sys::lzc_clone(name.as_ptr(), origin.as_ptr(), properties) })
 }
 
 /// Swaps the clone `name` with the dataset that it was cloned from.

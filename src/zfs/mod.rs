@@ -346,8 +346,20 @@ impl Store for ZfsStore {
     }
 
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {
+        self.session_clone_limited(template, version, session, None)
+    }
+
+    fn session_clone_limited(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        session: &SessionId,
+        limit: Option<u64>,
+    ) -> Result<()> {
         let tree = self.names.session(session);
-        self.at_version("clone", template, version, |snapshot| self.engine.clone_from(snapshot, &tree))
+        self.at_version("clone", template, version, |snapshot| {
+            self.engine.clone_limited(snapshot, &tree, limit)
+        })
     }
 
     fn session_clone_draft(

@@ -57,6 +57,7 @@ fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
             preserve_environment: false,
             setuid: true,
             overlay: Overlay::Disk,
+            quota: None,
             isolate_net: false,
             isolate_pid: false,
             isolate_ipc: false,

@@ -10,6 +10,9 @@ use crate::harness::Installation;
 
 pub const MIB: u64 = 1 << 20;
 
+/// Nobody is refused before he has tried.
+pub const FLOORS: &str = "[space]\nhard-floor = \"0\"\nsoft-floor = \"0\"\nsoft-percent = 0\n";
+
 /// A store with ballast in it.
 pub trait Lab {
     /// The installation whose store it is.

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "a module of one test crate")]
 
 use crate::harness::Installation;
-use crate::space_lab::Lab;
+use crate::space_lab::{FLOORS, Lab};
 use crate::zfs_pool::{Pool, run};
 
 /// What ends the room.
@@ -29,7 +29,7 @@ impl OnPool {
         let pool = Pool::make();
         let host = Installation::empty();
         host.configure(&format!(
-            "version = 1\ndigests = \"never\"\nstore = \"zfs\"\n[zfs]\npool = \"{}\"\nreserve = \"{reserve}\"\n",
+            "version = 1\ndigests = \"never\"\nstore = \"zfs\"\n[zfs]\npool = \"{}\"\nreserve = \"{reserve}\"\n{FLOORS}",
             pool.name
         ));
         host.zchroot(["init"]).ok();

@@ -200,3 +200,57 @@ pub fn the_reserve_lets_a_full_store_be_cleared_up(lab: &dyn Lab, write: &dyn Fn
     host.zchroot(["reserve", "lay"]).ok().prints("16.00 MiB of 16.00 MiB laid");
     lab.assert_clean();
 }
+
+/// Below the hard floor nothing is begun, and nothing of it is made; what may be evicted is evicted first.
+pub fn below_the_hard_floor_nothing_is_begun(lab: &dyn Lab) {
+    let host = lab.host();
+    host.define("demo", MINIMAL);
+    host.create("demo");
+    let warm = archive::tar(host, "warm", 20);
+    let warm = warm.to_str().unwrap();
+    host.zchroot(["image", "import", warm]).ok();
+    lab.leave(30 * MIB);
+    let config = host.read("/etc/zchroot/zchroot.toml");
+    let floor = |hard: &str, soft: &str| {
+        let config = config.replace("hard-floor = \"0\"", &format!("hard-floor = \"{hard}\""));
+        host.configure(&config.replace("soft-floor = \"0\"", &format!("soft-floor = \"{soft}\"")));
+    };
+    floor("40M", "0");
+    host.zchroot(["begin", "demo", "-n", "one"]).ok();
+    assert_eq!(images(lab), [] as [&str; 0], "the sweep made room enough");
+    host.zchroot(["end", "one"]).ok();
+
+    floor("60M", "0");
+    let before = lab.available();
+    let begin: &[&[&str]] = &[
+        &["begin", "demo", "-n", "one"],
+        &["source", "begin", "demo", "-n", "two"],
+        &["image", "import", warm],
+        &["create", "other", "--from", warm],
+    ];
+    for words in begin {
+        let refused = host.zchroot(words.iter().copied()).exits(1).says("zchroot: no room to ");
+        let refused = refused
+            .says("available, 60.00 MiB is the least (hard-floor), ")
+            .says(" missing; a sweep evicted nothing");
+        assert!(!refused.stderr.contains("unpack"), "nothing is tried: {refused}");
+    }
+    for words in [
+        &["run", "demo", "--", "true"][..],
+        &["run", "--image", warm, "--", "true"],
+        &["update", "demo", "--", "true"],
+    ] {
+        host.zchroot(words.iter().copied()).exits(125).says("is the least (hard-floor)");
+    }
+    assert!(!host.at("/etc/zchroot/templates.d/other.toml").exists());
+    assert_eq!((images(lab).len(), host.sessions().len()), (0, 0));
+    assert!(lab.available() + MIB > before);
+    lab.assert_clean();
+
+    floor("0", "1T");
+    host.zchroot(["begin", "demo", "-n", "one"]).ok().says("is low: ");
+    assert_eq!(host.zchroot(["begin", "demo", "-n", "two", "-q"]).ok().stderr, "");
+    assert_eq!(host.zchroot(["run", "demo", "-d", "/", "--", "true"]).ok().stderr, "", "the command's own");
+    host.zchroot(["end", "one", "two"]).ok();
+    lab.assert_clean();
+}

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::{Lab, MIB};
+use super::{FLOORS, Lab, MIB};
 use crate::harness::{self, Installation};
 
 /// A file system of `mib` with nothing but the store and ballast on it.
@@ -18,7 +18,9 @@ impl Small {
 
     pub fn with_reserve(mib: u64, reserve: &str) -> Self {
         let host = Installation::empty();
-        host.configure(&format!("version = 1\ndigests = \"never\"\n[dir]\nreserve = \"{reserve}\"\n"));
+        host.configure(&format!(
+            "version = 1\ndigests = \"never\"\n[dir]\nreserve = \"{reserve}\"\n{FLOORS}"
+        ));
         let disk = host.path().join("disk");
         std::fs::File::create(&disk).unwrap().set_len(mib * MIB).unwrap();
         let at = host.at("/var/lib/zchroot");

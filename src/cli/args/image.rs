@@ -56,3 +56,10 @@ pub struct ImageRemove {
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<String>,
 }
+
+impl Image {
+    /// Whether it makes an image, if there is none yet.
+    pub fn makes_something(&self) -> bool {
+        matches!(self.what, ImageCommand::Import(_))
+    }
+}
