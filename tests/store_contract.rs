@@ -201,6 +201,10 @@ on_every_store! {
         fake_of_two_maintainers_one_wins
         dir_of_two_maintainers_one_wins
         zfs_of_two_maintainers_one_wins;
+    races::a_draft_that_was_refused_goes_and_takes_nothing_with_it =>
+        fake_a_draft_that_was_refused_goes_and_takes_nothing_with_it
+        dir_a_draft_that_was_refused_goes_and_takes_nothing_with_it
+        zfs_a_draft_that_was_refused_goes_and_takes_nothing_with_it;
     (|lab: &dyn Lab| races::a_clone_of_an_old_version_is_whole_or_gone_while_settle_drops_it(lab, 25)) =>
         fake_a_clone_of_an_old_version_is_whole_or_gone_while_settle_drops_it
         dir_a_clone_of_an_old_version_is_whole_or_gone_while_settle_drops_it
@@ -215,4 +219,9 @@ fn fake_every_operation_stands_a_fault_at_every_effect() {
 #[test]
 fn dir_every_operation_stands_a_fault_at_every_effect() {
     faults::every_operation_stands_a_fault_at_every_effect(&|| Box::new(DirLab::in_memory()));
+}
+
+#[test]
+fn dir_a_tree_is_on_the_disk_before_the_pointer_names_it() {
+    faults::a_tree_is_on_the_disk_before_the_pointer_names_it(&DirLab::in_memory());
 }

@@ -87,10 +87,7 @@ fn from_image(
     let begun = begin(template, &bare, Some(&ready.digest), context)?;
     drop(ready);
     let id = begun.record.id.clone();
-    raised(|| sources.commit_first(begun, &bare, message)).map_err(|error| {
-        source::throw_away(&id, context);
-        error.into()
-    })
+    raised(|| sources.commit_first(begun, &bare, message)).map_err(|error| not_made(&id, error, context))
 }
 
 fn begin(
@@ -155,13 +152,15 @@ fn fill(
         return Err(error);
     }
     let id = begun.record.id.clone();
-    match raised(|| sources.commit_first(begun, bare, message)) {
-        Ok(version) => Ok(version),
-        Err(error) => {
-            source::throw_away(&id, context);
-            Err(error.into())
-        }
+    raised(|| sources.commit_first(begun, bare, message)).map_err(|error| not_made(&id, error, context))
+}
+
+/// What was not committed is thrown away.
+fn not_made(id: &SessionId, error: crate::source::Error, context: &Context) -> Error {
+    if !matches!(error, crate::source::Error::Unfinished { .. }) {
+        source::throw_away(id, context);
     }
+    error.into()
 }
 
 /// The template's definition; a first one, which lets root alone in, is written where there is none, and named.

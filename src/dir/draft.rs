@@ -43,7 +43,8 @@ fn created(stat: &std::fs::Metadata) -> SystemTime {
     stat.created().or_else(|_| stat.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-/// Makes a draft under a name that nobody reads, has it filled, and renames it into place.
+/// Makes a draft under a name that nobody reads, has it filled, and renames it into place, durably: what `fill` wants to
+/// survive a power cut it flushes itself.
 pub(super) fn make(
     store: &DirStore,
     template: &TemplateName,
@@ -70,9 +71,13 @@ pub(super) fn make(
         .map_err(failed("set the mode of", &making))
         .and_then(|()| fill(&dir))
         .and_then(|()| place::rename(&making, &path));
+    let (made, lies) = match made {
+        Ok(()) => (file::sync_parent(&path).map_err(Error::from), path),
+        Err(error) => (Err(error), making),
+    };
     made.inspect_err(|_| {
-        if let Err(error) = trash::discard(store, &making, dir) {
-            tracing::warn!(path = %making.display(), "a half-made draft stays: {error}");
+        if let Err(error) = trash::discard(store, &lies, dir) {
+            tracing::warn!(path = %lies.display(), "a half-made draft stays: {error}");
         }
     })
 }
@@ -107,7 +112,11 @@ pub(super) fn copy(
             .map_err(failed("copy", &path))?;
         // Who deletes renames first: while the tree stands in its place, nothing of it was missing.
         let still = find()?.ok_or_else(none)?.1;
-        if id(&still)? == id(&from)? { Ok(()) } else { Err(none()) }
+        if id(&still)? != id(&from)? {
+            return Err(none());
+        }
+        // The record that says that the session stands is durable: by itself it would outlive the tree's contents.
+        effect::point("syncfs").and_then(|()| Ok(rustix::fs::syncfs(to)?)).map_err(failed("sync", &path))
     });
     progress.finish();
     // The tree may have been deleted under the copy, which then failed somewhere in it.

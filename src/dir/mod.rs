@@ -39,7 +39,8 @@
 //!
 //! **Why no session loses its version** without a lock: see `session.rs`.
 //!
-//! **Durability.** Versions and the pointer survive a power cut, a session may not.
+//! **Durability.** Versions, the pointer, copies that drafts are made of and images survive a power cut; a session does,
+//! with what the file system kept of its writes, unless it was mounted as one that may be lost.
 
 mod claim;
 mod commit;

@@ -48,6 +48,9 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
     let Some(base) = session::ready_base(store, session)? else {
         return Err(gone("mount", &path));
     };
+    if !options.volatile {
+        session::sync(&path)?;
+    }
     let on_disk = path.join("upper");
     let in_memory = options.memory.map(|memory| Upper::make(&path, &on_disk, memory)).transpose()?;
     let (upper, work) = match &in_memory {

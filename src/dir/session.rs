@@ -201,6 +201,14 @@ pub(super) fn list(store: &DirStore) -> Result<Vec<SessionTree>> {
     Ok(sessions)
 }
 
+/// Lets a session be found again after a power cut: it does not survive because its record, in another directory, is
+/// flushed (on btrfs, or where the store is a file system of its own).
+pub(super) fn sync(path: &Path) -> Result<()> {
+    file::sync_dir(&path.join(UPPER))?;
+    file::sync_dir(path)?;
+    Ok(file::sync_parent(path)?)
+}
+
 /// What a session is a clone of; `None` if there is no such session, or it is not ready.
 pub(super) fn ready_base(store: &DirStore, session: &SessionId) -> Result<Option<Base>> {
     let path = store.session(session);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "tests look at the store from outside")]
 
+mod durable;
 mod mounts;
 
 use std::collections::BTreeSet;

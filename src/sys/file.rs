@@ -178,8 +178,15 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 /// # Errors
 /// As open(2), fsync(2).
 pub fn sync_parent(path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    at("sync", parent, effect::point("fsync dir").and_then(|()| File::open(parent)?.sync_all()))
+    sync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Fsyncs a directory.
+///
+/// # Errors
+/// As open(2), fsync(2).
+pub fn sync_dir(path: &Path) -> Result<()> {
+    at("sync", path, effect::point("fsync dir").and_then(|()| File::open(path)?.sync_all()))
 }
 
 /// Removes a file; absence is success.

@@ -1,8 +1,11 @@
 //! Many commits with sessions coming and going: what stays is what the template keeps and sessions stand on.
 
+#[cfg(feature = "zfs")]
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 use super::chance::Chance;
+use super::harness::wait_until;
 use super::place::Place;
 
 const TEMPLATES: [&str; 2] = ["oak", "yew"];
@@ -11,6 +14,17 @@ const KEPT: usize = 4;
 
 fn commits() -> usize {
     if super::is_long() { 200 } else { 40 }
+}
+
+/// The most that was seen at once in one template.
+#[derive(Debug, Default)]
+struct Most {
+    heads: usize,
+    /// Of a session: itself, what it is a clone of, what that is one of, and so on.
+    chain: usize,
+    versions: usize,
+    /// Beyond those that `keep` explains.
+    in_use: usize,
 }
 
 /// The versions that have to be there: the newest ones and those of sessions.
@@ -22,14 +36,19 @@ fn explained(place: &Place, template: &str) -> BTreeSet<String> {
     versions.iter().take(KEPT).chain(used).map(id).collect()
 }
 
-/// Every version stands that is explained, and no other.
-fn look(place: &Place, at: usize) {
-    // Who makes a digest holds a version that settle has let go.
-    super::harness::wait_until("all digests are made", || place.host.digesting().is_empty());
-    place.host.zchroot(["gc"]);
+/// Every version stands that is explained, and no other; the heads are flat before anybody calls gc.
+fn look(place: &Place, at: usize, most: &mut Most) {
     for template in TEMPLATES {
-        let there = trees(place, template);
+        trees(place, template, most);
+    }
+    // Who makes a digest holds a version that settle has let go.
+    wait_until("all digests are made", || place.host.digesting().is_empty());
+    place.host.zchroot(["gc"]).ok();
+    for template in TEMPLATES {
+        let there = trees(place, template, most);
         assert_eq!(there, explained(place, template), "{template} after {at} commits");
+        most.versions = most.versions.max(there.len());
+        most.in_use = most.in_use.max(there.len().saturating_sub(KEPT));
     }
 }
 
@@ -41,33 +60,43 @@ fn directories(place: &Place, template: &str) -> BTreeSet<String> {
 }
 
 #[cfg(not(feature = "zfs"))]
-fn trees(place: &Place, template: &str) -> BTreeSet<String> {
+fn trees(place: &Place, template: &str, _most: &mut Most) -> BTreeSet<String> {
     directories(place, template)
 }
 
+/// The snapshots. One head, which is a clone of nothing; all of them hang on it, and sessions on them: two deep.
 #[cfg(feature = "zfs")]
-fn trees(place: &Place, template: &str) -> BTreeSet<String> {
+fn trees(place: &Place, template: &str, most: &mut Most) -> BTreeSet<String> {
     let Some(pool) = &place.pool else { return directories(place, template) };
-    // One head, which is a clone of nothing; all snapshots hang on it, and sessions on those: two deep.
-    let heads = pool.origins(&format!("templates/{template}"));
-    let [head] = &heads[..] else { panic!("{template} has more heads than one: {heads:#?}") };
-    let (head, origin) = head.split_once(' ').unwrap();
-    assert_eq!(origin, "-", "the head of {template} is a clone");
-    for session in pool.origins("sessions").iter().filter(|line| line.contains(&format!("/{template}/"))) {
-        assert!(session.contains(&format!(" {head}@")), "{session} does not hang on {head}");
+    let container = format!("templates/{template}");
+    let heads = origins(pool, &container);
+    assert_eq!(heads.len(), 1, "{template} has not one head: {heads:#?}");
+    most.heads = most.heads.max(heads.len());
+    let (below, mut clones) = (format!("{container}/"), heads);
+    clones.extend(origins(pool, "sessions").into_iter().filter(|(_, origin)| origin.starts_with(&below)));
+    for name in clones.keys() {
+        let deep = std::iter::successors(Some(name), |name| clones.get(*name)).count() - 1;
+        assert!(deep <= 2, "{name} is {deep} deep: {clones:#?}");
+        most.chain = most.chain.max(deep);
     }
-    let list = super::zfs_pool::run(
-        "zfs",
-        &["list", "-Hr", "-t", "snapshot", "-o", "name", &pool.dataset(&format!("templates/{template}"))],
-    );
+    let words = ["list", "-Hr", "-t", "snapshot", "-o", "name", &pool.dataset(&container)];
+    let list = super::zfs_pool::run("zfs", &words);
     list.lines().map(|line| line.rsplit_once('@').unwrap().1.to_owned()).collect()
+}
+
+/// The datasets right below one, each with the one whose snapshot it is a clone of, `-` if of none.
+#[cfg(feature = "zfs")]
+fn origins(pool: &super::zfs_pool::Pool, below: &str) -> BTreeMap<String, String> {
+    let dataset = |origin: &str| origin.split('@').next().unwrap().to_owned();
+    let both = |line: &String| line.split_once(' ').map(|(name, origin)| (name.to_owned(), dataset(origin)));
+    pool.origins(below).iter().map(|line| both(line).unwrap()).collect()
 }
 
 fn many_commits(place: &Place) {
     let mut chance = Chance::new(Chance::seed(), 0);
     place.make(&TEMPLATES);
     let mut sessions: Vec<String> = Vec::new();
-    let mut begun = 0;
+    let (mut begun, mut most) = (0, Most::default());
     for commit in 1..=commits() {
         let template = chance.of(&TEMPLATES);
         if chance.below(3) > 0 {
@@ -83,15 +112,24 @@ fn many_commits(place: &Place) {
             place.host.zchroot(["end", &sessions.swap_remove(one)]).ok();
         }
         if commit % 10 == 0 {
-            look(place, commit);
+            look(place, commit, &mut most);
         }
     }
-    let (left, most) = (sessions.len(), commits());
-    println!("history-count: store={} long-commits={most} sessions={begun} standing={left}", place.store);
     place.host.zchroot(["end", "--all"]).ok();
-    look(place, most);
-    let there: usize = TEMPLATES.iter().map(|template| trees(place, template).len()).sum();
+    look(place, commits(), &mut most);
+    let last = |template| trees(place, template, &mut Most::default()).len();
+    let there: usize = TEMPLATES.into_iter().map(last).sum();
     assert_eq!(there, KEPT * TEMPLATES.len(), "without sessions only what is kept stays");
+    let Most { heads, chain, versions, in_use } = most;
+    let heads = if place.store == "zfs" { format!("heads={heads} chain={chain} ") } else { String::new() };
+    println!(
+        "history-count: store={} long-commits={} sessions={begun} ended-at-last={} {heads}versions-at-most={versions} \
+         of-them-in-use-only={in_use} versions-in-the-end={there} templates={}",
+        place.store,
+        commits(),
+        sessions.len(),
+        TEMPLATES.len()
+    );
     place.clear_up();
 }
 

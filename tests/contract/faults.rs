@@ -260,6 +260,21 @@ pub(crate) fn every_operation_stands_a_fault_at_every_effect(new_lab: &dyn Fn() 
     }
 }
 
+/// On directories the pointer is the commit: a power cut may come right after it, and must find the tree on the disk.
+pub(crate) fn a_tree_is_on_the_disk_before_the_pointer_names_it(lab: &dyn Lab) {
+    let bench = Bench::new(lab);
+    bench.commit("v1", None);
+    bench.prepare("v2", Some("v1"));
+    let (result, seen) = effect::run(Plan { at: 0, mode: Mode::Crash }, || publish(&bench, "v2", Some("v1")));
+    result.unwrap().unwrap();
+    let first = |name| seen.iter().position(|effect| *effect == name);
+    let (synced, pointed) = (first("syncfs"), first("symlink"));
+    assert!(synced.is_some() && synced < pointed, "the pointer names a tree that is not synced: {seen:?}");
+    // And the pointer is before the tree is where only what was current for good may stand.
+    let moved = seen.iter().rposition(|effect| *effect == "rename");
+    assert!(seen[..moved.unwrap()].contains(&"fsync dir"), "the tree is in its place too early: {seen:?}");
+}
+
 /// Says on a panic where the fault was.
 struct Context<'a>(&'static str, Mode, usize, &'a [&'static str]);
 

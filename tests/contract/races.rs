@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use zchroot::store::{ErrorKind, Published, pointer};
+use zchroot::store::{ErrorKind, Outcome, Published, pointer};
 
 use super::{Bench, Lab, chain, session, version};
 
@@ -95,6 +95,23 @@ pub(crate) fn of_two_maintainers_one_wins(lab: &dyn Lab, rounds: usize) {
         pointer::write(lab.layout(), &bench.sid, &version(&winner)).unwrap();
         base = winner;
     }
+}
+
+/// Whoever comes second may throw the draft away: it has taken nothing from the version that it was made from.
+pub(crate) fn a_draft_that_was_refused_goes_and_takes_nothing_with_it(lab: &dyn Lab) {
+    let bench = Bench::new(lab);
+    bench.commit("v1", None);
+    bench.prepare("late", Some("v1"));
+    bench.commit("v2", Some("v1"));
+    let conflict = Published::Conflict { current: Some(version("v2")) };
+    assert_eq!(bench.publish("late", Some("v1")).unwrap(), conflict);
+    let dropped = bench.store.draft_drop(&bench.sid, &version("late"));
+    let dropped =
+        dropped.unwrap_or_else(|error| panic!("what was refused cannot be dropped: {}", chain(&error)));
+    assert_eq!(dropped, Outcome::Changed);
+    bench.settle(&["v1"]);
+    assert_eq!(bench.heads(), "v1 v2");
+    assert_eq!(["v1", "v2"].map(|name| bench.stamp(&bench.version(name))), ["v1", "v2"]);
 }
 
 pub(crate) fn a_clone_of_an_old_version_is_whole_or_gone_while_settle_drops_it(lab: &dyn Lab, rounds: usize) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use zchroot::import::{self, Source};
 use zchroot::session::record::{NewRecord, Setup};
 use zchroot::session::{Begun, Kind, Owner, Request, Wish};
-use zchroot::source::{Rollback, SourceRequest, Version};
+use zchroot::source::{self, Rollback, SourceRequest, Version};
 use zchroot::space::Gc;
 use zchroot::store::{MountOptions, Published, SessionId, Silent, TemplateName, Tree, VersionId, pointer};
 use zchroot::sys::enter::Ended;
@@ -96,11 +96,11 @@ impl Handles<'_> {
             self.sources.abort(begun).map_err(told)?;
             return Err(trouble);
         }
-        let made = self.sources.commit_first(begun, &profile, Some(stamp.to_string())).map_err(told);
-        if made.is_err() {
+        let made = self.sources.commit_first(begun, &profile, Some(stamp.to_string()));
+        if made.as_ref().is_err_and(|error| !matches!(error, source::Error::Unfinished { .. })) {
             self.sources.abort(self.lock(id.as_str())?).map_err(told)?;
         }
-        made.map(drop)
+        made.map(drop).map_err(told)
     }
 
     fn commit(&self, id: &str) -> Result<Version, Trouble> {

@@ -321,6 +321,8 @@ impl Run<'_> {
         let (result, seen) = effect::run(case.plan, || act(&stage.world, &self.scenario.op));
         let ended = match &result {
             Err(_) => Ended::Crashed,
+            // The words that tell a user.
+            Ok(Err(trouble)) if trouble.contains("is committed as version") => Ended::Unfinished,
             Ok(Err(_)) => Ended::Failed,
             Ok(Ok(())) => Ended::Done,
         };

@@ -18,6 +18,10 @@
     reason = "tests work on the host as it is"
 )]
 
+#[path = "../harness/left.rs"]
+#[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
+mod left;
+
 mod act;
 mod check;
 mod driver;

@@ -19,6 +19,8 @@ use zchroot::store::fake::FakeStore;
 use zchroot::store::{Layout, Store};
 use zchroot::sys::mountinfo;
 
+use crate::left;
+
 /// The profile that all sessions have: something of each kind that a set-up does.
 const PROFILE: &str = r#"version = 1
 nss = ["group"]
@@ -232,6 +234,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         self.unmount_all();
+        left::remove_cgroups(fs::metadata(self.root.path()).unwrap().ino());
     }
 }
 

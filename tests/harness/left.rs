@@ -54,7 +54,7 @@ pub fn clear(root: &Path, inode: u64) -> bool {
         for group in cgroups(inode) {
             let _ = fs::write(group.join("cgroup.kill"), "1");
         }
-        for pid in processes(root) {
+        for pid in processes(root).into_iter().chain(calls(root)) {
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
@@ -72,9 +72,9 @@ pub fn clear(root: &Path, inode: u64) -> bool {
     mounts(root).is_empty()
 }
 
-/// The mount points below `root`, in the order in which they were made.
+/// The mount points below `root`, in the order in which they were made, as this thread sees them.
 pub fn mounts(root: &Path) -> Vec<PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
     points.filter(|point| point.starts_with(root)).collect()
 }
@@ -93,6 +93,29 @@ pub fn processes(root: &Path) -> Vec<u32> {
     };
     let all = entries(Path::new("/proc")).into_iter().filter_map(|path| name(&path).parse().ok());
     all.filter(|pid| *pid != std::process::id() && inside(pid)).collect()
+}
+
+/// Calls of the program on this installation: one whose tracer died may be stopped for ever.
+fn calls(root: &Path) -> Vec<u32> {
+    let all = entries(Path::new("/proc")).into_iter().filter_map(|path| name(&path).parse().ok());
+    let is_ours = |pid: &u32| {
+        command(*pid).split(' ').skip_while(|word| *word != "--root").nth(1).map(Path::new) == Some(root)
+    };
+    all.filter(|pid| *pid != std::process::id() && is_ours(pid)).collect()
+}
+
+/// Removes the cgroups of an installation whose root directory has this inode, and kills what is in them. They are
+/// in a file system of the host's: what a test leaves there, every gc of every later test looks at.
+pub fn remove_cgroups(inode: u64) {
+    for group in cgroups(inode) {
+        let _ = fs::write(group.join("cgroup.kill"), "1");
+        for _ in 0..50 {
+            if fs::remove_dir(&group).is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
 }
 
 fn cgroups(inode: u64) -> Vec<PathBuf> {

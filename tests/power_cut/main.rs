@@ -34,14 +34,14 @@ use std::time::Instant;
 use check::Count;
 use ops::{Ops, What};
 use rig::{Cut, Rig};
-use step::Go;
+use step::{Go, Steps};
 use work::TEMPLATE;
 
 /// Calls the program and cuts the power at every step of it, and once when it is done.
 fn cut_through(rig: &Rig, ops: &Ops, whats: &[What], words: &[&str]) -> Vec<Cut> {
     let mut cuts = Vec::new();
     ops.note(whats, || {
-        step::through(&rig.host, words, |call| {
+        step::through(&rig.host, Steps::Paths, words, |call| {
             cuts.push(rig.cut(&format!("{} {}: {call}", words[0], words[1])));
             Go::On
         })
@@ -205,7 +205,7 @@ fn update_and_die_before_settling(rig: &Rig, ops: &Ops, generation: usize) {
     let words = work::update_words(generation);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     ops.note(&[What::Commit(generation)], || {
-        let killed = !step::through(&rig.host, &words, |call| {
+        let killed = !step::through(&rig.host, Steps::Paths, &words, |call| {
             if call.starts_with("rename") && call.ends_with("/current") { Go::Kill } else { Go::On }
         });
         assert!(killed, "it was to be killed at the pointer");

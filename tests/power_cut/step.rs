@@ -10,6 +10,15 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{Installation, program};
 
+/// Which calls are steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    /// Those that name what they change by its path, those that flush, and those of pools and their mounts.
+    Paths,
+    /// Those too that name it from a folder's handle on: what copies, makes and removes trees.
+    Trees,
+}
+
 /// What becomes of the program at a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Go {
@@ -33,7 +42,7 @@ const CHANGES: &[u8] = b"zfs.sync.";
 const LIST: u64 = 4096;
 
 /// Runs a call of the program and shows each step to `at`, in words; whether it exited with 0.
-pub fn through(host: &Installation, words: &[&str], mut at: impl FnMut(&str) -> Go) -> bool {
+pub fn through(host: &Installation, steps: Steps, words: &[&str], mut at: impl FnMut(&str) -> Go) -> bool {
     let mut command = Command::new(program::binary());
     command.arg("--root").arg(host.path()).args(words).current_dir("/");
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
@@ -49,7 +58,7 @@ pub fn through(host: &Installation, words: &[&str], mut at: impl FnMut(&str) -> 
     // It is waited for here, not by `Child`: its stops are ours too.
     #[allow(clippy::zombie_processes, reason = "wait() below does")]
     let pid = command.spawn().unwrap().id().cast_signed();
-    let mut tracee = Tracee { pid, entered: None };
+    let mut tracee = Tracee { pid, steps, entered: None };
     loop {
         match tracee.wait() {
             Stop::Ended(good) => return good,
@@ -74,6 +83,7 @@ enum Stop {
 
 struct Tracee {
     pid: libc::pid_t,
+    steps: Steps,
     /// The call that it is in, in words, if it is one that changes the disk.
     entered: Option<Option<String>>,
 }
@@ -148,8 +158,24 @@ impl Tracee {
                 // What is mounted inside a tree is the host's, not the pool's.
                 (at.rsplit('/').nth(1) == Some("mount")).then(|| format!("umount {at}"))
             }
+            number if self.steps == Steps::Trees => self.name_from_handle(number, regs),
             _ => None,
         }
+    }
+
+    /// As [`Tracee::name`], of a call that names what it changes from a folder's handle on.
+    fn name_from_handle(&self, number: i64, regs: &libc::user_regs_struct) -> Option<String> {
+        let (name, folder, last) = match number {
+            libc::SYS_mkdirat => ("mkdirat", regs.rdi, regs.rsi),
+            libc::SYS_symlinkat => ("symlinkat", regs.rsi, regs.rdx),
+            libc::SYS_unlinkat => ("unlinkat", regs.rdi, regs.rsi),
+            libc::SYS_linkat => ("linkat", regs.rdx, regs.r10),
+            libc::SYS_renameat => ("renameat", regs.rdx, regs.r10),
+            _ => return None,
+        };
+        let folder = std::fs::read_link(format!("/proc/{}/fd/{folder}", self.pid)).ok()?;
+        let path = folder.join(self.text(last)).display().to_string();
+        path.contains("/var/lib/zchroot/").then(|| format!("{name} {path}"))
     }
 
     /// Whether the program of a ZFS_IOC_CHANNEL_PROGRAM is one that changes the pool.

@@ -10,6 +10,7 @@ mod debian;
 mod demo;
 mod dist;
 mod man;
+mod mutate;
 mod program;
 mod test;
 mod vm;
@@ -31,6 +32,7 @@ enum Command {
     #[command(subcommand)]
     Vm(vm::cli::Command),
     Test(test::Args),
+    Mutate(mutate::Args),
     Demo(demo::Args),
     Man(man::Args),
     Bench(bench::Args),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     let result = program::catch_signals().and_then(|()| match cli.command {
         Command::Vm(command) => vm::cli::run(command),
         Command::Test(args) => test::run(&args),
+        Command::Mutate(args) => mutate::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Man(args) => man::run(&args).map(|()| 0),
         Command::Bench(args) => bench::run(&args).map(|()| 0),

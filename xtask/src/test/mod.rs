@@ -8,7 +8,7 @@ mod checks;
 mod counts;
 pub mod effort;
 mod lane;
-mod nextest;
+pub mod nextest;
 pub mod select;
 mod skips;
 pub mod tally;

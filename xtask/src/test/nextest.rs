@@ -17,7 +17,7 @@ use crate::program;
 use crate::vm::{self, Machine};
 
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 13] = [
     "busybox-static",
     "mmdebstrap",
     "strace",
@@ -28,6 +28,9 @@ const PROGRAMS: [&str; 10] = [
     "squashfs-tools",
     "umoci",
     "skopeo",
+    "e2fsprogs",
+    "xfsprogs",
+    "btrfs-progs",
 ];
 
 /// Which tests a run is of, and how.
@@ -76,22 +79,35 @@ pub fn machine(machine: Machine, tests: Tests<'_>) -> Result<Tally> {
     if matching(&list).next().is_none() {
         return Ok(Tally::default());
     }
-    let results = libzfs::target_dir().join("vm").join(format!("test-{}", machine.name()));
-    let junit = results.join("junit.xml");
+    let tree = vm::test::Tree::own(machine);
+    let junit = tree.results.join("junit.xml");
     remove(&junit)?;
-    let status = vm::test::run(machine, &expression, tests.effort, tests.effort.machine_limit())?;
+    let status = vm::test::run(machine, &tree, &expression, tests.effort, tests.effort.machine_limit())?;
     collect(machine.name(), &junit, Some(i32::from(status)), || Ok(ignored_in(&list)))
 }
 
 /// A nextest command for the tests of an expression.
-fn nextest(args: &[&str], expression: &str) -> Result<Command> {
+///
+/// # Errors
+/// When libzfs_core cannot be had.
+pub fn command(args: &[&str], expression: &str) -> Result<Command> {
     let mut command = cargo(&["nextest"]);
-    command.args(args).args(["--workspace", "-E", expression]).envs(libzfs::provide()?);
+    command.args(args).args(["-E", expression]).envs(libzfs::provide()?);
+    Ok(command)
+}
+
+/// The same for the whole workspace.
+fn nextest(args: &[&str], expression: &str) -> Result<Command> {
+    let mut command = command(args, expression)?;
+    command.arg("--workspace");
     Ok(command)
 }
 
 /// Lets the test binaries run as root: by themselves if we are it, else each through sudo.
-fn as_root(command: &mut Command) -> Result<()> {
+///
+/// # Errors
+/// When sudo does not let us.
+pub fn as_root(command: &mut Command) -> Result<()> {
     if debian::is_root() {
         return Ok(());
     }

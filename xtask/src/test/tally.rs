@@ -124,6 +124,13 @@ fn counts_in(junit: &str) -> Counts {
     counts
 }
 
+/// Whether the test case `BINARY TEST` of a report failed, and all the text that there is of it.
+pub fn case(junit: &str, name: &str) -> Option<(bool, String)> {
+    let case = cases(junit).find(|case| case_name(case).as_deref() == Some(name))?;
+    let text = case.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'");
+    Some((case.contains("<failure") || case.contains("<error"), text.replace("&amp;", "&")))
+}
+
 fn attribute<'a>(tag: &'a str, key: &str) -> Option<&'a str> {
     let at = format!("{key}=\"");
     // A name that ends in ours is another one: name, classname.

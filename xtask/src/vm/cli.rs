@@ -77,7 +77,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Shell(which) => shell::run(which.machine),
         Command::Test { which, filter, timeout, effort } => {
             let expression = select::expression(Kind::All, Place::Machine, filter.as_deref())?;
-            test::run(which.machine, &expression, effort.seeded(), Duration::from_secs(timeout))
+            let tree = test::Tree::own(which.machine);
+            test::run(which.machine, &tree, &expression, effort.seeded(), Duration::from_secs(timeout))
         }
         Command::Kill { which, effort } => {
             Ok(u8::from(!crash::run(which.machine, effort.seeded())?.failed.is_empty()))

@@ -17,26 +17,45 @@ use crate::test::effort::Effort;
 /// What the guest does; the words between @ are filled in.
 const SCRIPT: &str = include_str!("../../vm/test.sh");
 
+/// What is built and tested.
+#[derive(Debug)]
+pub struct Tree {
+    pub root: PathBuf,
+    pub target: PathBuf,
+    /// The test binaries that are built; all if none is named.
+    pub binaries: Vec<String>,
+    /// Where the report goes.
+    pub results: PathBuf,
+}
+
+impl Tree {
+    /// The work tree.
+    pub fn own(machine: Machine) -> Self {
+        let target = libzfs::target_dir();
+        let results = target.join("vm").join(format!("test-{}", machine.name()));
+        Self { root: libzfs::workspace(), target, binaries: Vec::new(), results }
+    }
+}
+
 /// Runs the tests of an expression of nextest's and gives its status.
 ///
 /// # Errors
 /// When they do not build or the machine fails; a failing test is a status.
-pub fn run(machine: Machine, expression: &str, effort: Effort, timeout: Duration) -> Result<u8> {
-    let nextest = nextest()?;
-    let results = libzfs::target_dir().join("vm").join(format!("test-{}", machine.name()));
+pub fn run(machine: Machine, tree: &Tree, expression: &str, effort: Effort, timeout: Duration) -> Result<u8> {
+    let (nextest, results) = (nextest()?, &tree.results);
     if results.exists() {
-        fs::remove_dir_all(&results)?;
+        fs::remove_dir_all(results)?;
     }
-    fs::create_dir_all(&results)?;
+    fs::create_dir_all(results)?;
     let archive = results.join("tests.tar.zst");
-    build_archive(&nextest, &archive)?;
-    let mut job = Job::new(script(expression, effort)?, &results);
+    build_archive(tree, &nextest, &archive)?;
+    let mut job = Job::new(script(tree, expression, effort)?, results);
     job.timeout = timeout;
     job.files_in = vec![(archive, "tests.tar.zst".into()), (nextest, "cargo-nextest".into())];
-    carry_tree(&mut job.files_in)?;
+    carry_tree(&tree.root, &mut job.files_in)?;
     step(format!("running the tests in the {} machine", machine.name()));
     let status = super::run(machine, &job)?;
-    report(&results, status);
+    report(results, status);
     Ok(super::cli::exit_status(status))
 }
 
@@ -58,11 +77,13 @@ fn nextest() -> Result<PathBuf> {
     Ok(binary)
 }
 
-fn build_archive(nextest: &Path, archive: &Path) -> Result<()> {
+fn build_archive(tree: &Tree, nextest: &Path, archive: &Path) -> Result<()> {
     step("building the tests");
     let mut cargo = Command::new(nextest);
     cargo.args(["nextest", "archive", "--package", "zchroot", "--archive-file"]).arg(archive);
-    cargo.current_dir(libzfs::workspace()).envs(libzfs::provide()?);
+    cargo.args(tree.binaries.iter().flat_map(|name| ["--test", name]));
+    cargo.current_dir(&tree.root).env("CARGO_TARGET_DIR", std::path::absolute(&tree.target)?);
+    cargo.envs(libzfs::provide()?);
     let status = program::shown(&mut cargo)?;
     if !status.success() {
         bail!("the tests do not build: {status}");
@@ -71,10 +92,9 @@ fn build_archive(nextest: &Path, archive: &Path) -> Result<()> {
 }
 
 /// The parts of the work tree that a test may read.
-fn carry_tree(files: &mut Vec<(PathBuf, PathBuf)>) -> Result<()> {
-    let root = libzfs::workspace();
+fn carry_tree(root: &Path, files: &mut Vec<(PathBuf, PathBuf)>) -> Result<()> {
     files.push((root.join("Cargo.toml"), "tree/Cargo.toml".into()));
-    for entry in fs::read_dir(&root)?.flatten() {
+    for entry in fs::read_dir(root)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let unwanted =
             name.starts_with('.') || name.starts_with("target") || name == "xtask" || name == "Cargo.toml";
@@ -85,7 +105,7 @@ fn carry_tree(files: &mut Vec<(PathBuf, PathBuf)>) -> Result<()> {
     Ok(())
 }
 
-fn script(expression: &str, effort: Effort) -> Result<String> {
+fn script(tree: &Tree, expression: &str, effort: Effort) -> Result<String> {
     let quoted = |path: &Path| -> Result<String> {
         let text =
             std::path::absolute(path)?.to_str().context("the work tree's path is no UTF-8")?.to_owned();
@@ -100,8 +120,8 @@ fn script(expression: &str, effort: Effort) -> Result<String> {
         .replace("@EXPRESSION@", expression)
         .replace("@ENVIRONMENT@", &words.join(" "))
         .replace("@PROFILE@", &effort.profile("vm", "/results/junit.xml"))
-        .replace("@WORKSPACE@", &quoted(&libzfs::workspace())?)
-        .replace("@TARGET@", &quoted(&libzfs::target_dir())?))
+        .replace("@WORKSPACE@", &quoted(&tree.root)?)
+        .replace("@TARGET@", &quoted(&tree.target)?))
 }
 
 /// Says how it went and where to look.
@@ -140,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_the_tests_are_told_goes_into_the_guest() {
-        let script = script("all()", Effort { long: true, seed: Some(7) }).unwrap();
+        let script = script(&Tree::own(Machine::Uml), "all()", Effort { long: true, seed: Some(7) }).unwrap();
         assert!(script.contains("export ZCHROOT_TEST_LONG=1 ZCHROOT_TEST_SEED=7\n"), "{script}");
         assert!(script.contains("-E 'all()'") && script.contains("[profile.vm]"), "{script}");
         assert!(!script.contains('@'), "{script}");
