@@ -100,3 +100,8 @@ fn dir_space_a_quota_that_cannot_be_kept_is_refused() {
     host.zchroot(["update", "demo", "--", "true"]).ok();
     lab.assert_clean();
 }
+
+#[test]
+fn dir_space_a_commit_that_was_cut_short_is_made_whole() {
+    runs::a_commit_that_was_cut_short_is_made_whole(&Small::make(128));
+}

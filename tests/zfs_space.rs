@@ -138,3 +138,8 @@ fn zfs_space_what_is_promised_has_to_be_there() {
     host.zchroot(["end", "--all"]).ok();
     lab.assert_clean();
 }
+
+#[test]
+fn zfs_space_a_commit_that_was_cut_short_is_made_whole() {
+    runs::a_commit_that_was_cut_short_is_made_whole(&OnPool::make(Limit::Pool));
+}

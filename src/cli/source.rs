@@ -8,7 +8,7 @@ use super::exit::Status;
 use super::rebased::Rebased;
 use super::{diff, output, policy, reserve, room, run, verify};
 use crate::session::record::{NewRecord, Setup};
-use crate::session::{self, Begun, Kind, Wish};
+use crate::session::{self, Begun, Kind, State, Wish};
 use crate::source::{Keep, SourceRequest, Version};
 use crate::store::{Kind as StoreKind, Progress, SessionId, TemplateName};
 use crate::sys::identity::Account;
@@ -196,8 +196,15 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
     let (sessions, id) = (context.sessions()?, begun.record.id.clone());
     let mut begun = Some(begun);
     let version = room::saving(context, &format!("commit {id}"), || {
-        // A commit that failed has kept the session, and let go of it.
-        let begun = begun.take().map_or_else(|| raised(|| sessions.lock(&id)), Ok)?;
+        if let Some(begun) = begun.take() {
+            return Ok(raised(|| sources.commit(begun, &profile, message.clone()))?);
+        }
+        // A commit that failed has kept the session and let go of it; for want of room it may not stand.
+        let mut begun = raised(|| sessions.lock(&id))?;
+        if begun.record.state == State::Unmounted {
+            raised(|| sources.stand_again(&begun, &profile))?;
+            begun.record.state = State::Ready;
+        }
         Ok(raised(|| sources.commit(begun, &profile, message.clone()))?)
     })?;
     context.note(&format!(

@@ -254,3 +254,24 @@ pub fn below_the_hard_floor_nothing_is_begun(lab: &dyn Lab) {
     host.zchroot(["end", "one", "two"]).ok();
     lab.assert_clean();
 }
+
+/// Room for the first file that a commit writes and not for the second: what it has begun by then is begun anew.
+pub fn a_commit_that_was_cut_short_is_made_whole(lab: &dyn Lab) {
+    let host = lab.host();
+    host.define("demo", MINIMAL);
+    host.create("demo");
+    for step in 1..=6 {
+        let name = format!("cut{step}");
+        lab.leave(60 * MIB);
+        host.zchroot(["source", "begin", "demo", "-n", &name]).ok();
+        let image = archive::tar(host, &name, 20);
+        host.zchroot(["image", "import", image.to_str().unwrap()]).ok();
+        lab.leave(step * 4096);
+        host.zchroot(["source", "commit", &name]).ok();
+        assert!(host.sessions().is_empty());
+        for image in images(lab) {
+            host.zchroot(["image", "remove", &image]).ok();
+        }
+    }
+    lab.assert_clean();
+}

@@ -55,7 +55,7 @@ impl Lab for Small {
         rustix::fs::sync();
         let file = std::fs::File::create(&path).unwrap();
         // What the allocation itself takes shows only afterwards; the last of it is taken byte by byte.
-        let most = if bytes == 0 { MIB } else { bytes };
+        let most = bytes.max(MIB);
         for _ in 0..4 {
             let more = self.available().saturating_sub(most);
             let size = file.metadata().unwrap().len();
@@ -65,6 +65,13 @@ impl Lab for Small {
         }
         if bytes == 0 {
             fill(&self.state().join("filler"));
+        } else if bytes < MIB {
+            use std::io::Write;
+            let mut file = std::fs::File::create(self.state().join("filler")).unwrap();
+            while self.available() > bytes {
+                file.write_all(&[7; 4096]).unwrap();
+                file.sync_all().unwrap();
+            }
         }
         let left = self.available();
         assert!(left <= bytes && left + 64 * 1024 >= bytes, "{left} left instead of {bytes}");
