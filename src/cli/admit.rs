@@ -116,6 +116,10 @@ pub(super) fn image(args: &Image, context: &Context) -> Result<Status, Error> {
         return image::run(args, context);
     }
     policy::may_use_images(context, context.process.caller().account())?;
+    let (evicted, _) = room::relieve(context)?;
+    for item in &evicted {
+        context.note(&format!("evicted {}: {}", item.object, item.reason));
+    }
     let _admitted = admit(context, "keep the image", None, Tell::Always)?;
     room::retrying(context, "keep the image", 0, || image::run(args, context))
 }

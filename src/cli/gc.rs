@@ -14,6 +14,12 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     let (items, troubles) = if args.dry_run {
         let mut items = raised(|| gc.plan())?;
         items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
+        let images = &context.config.images;
+        if let Some(quota) = images.quota {
+            let sessions = context.sessions()?;
+            let more = raised(|| space::pressure(sessions, quota, images.pressure, &items))?;
+            items.extend(more);
+        }
         (items, Vec::new())
     } else {
         collect(&gc, context)?
@@ -44,7 +50,10 @@ fn collect(gc: &space::Gc<'_>, context: &Context) -> Result<(Vec<Item>, Vec<Stri
     if stuck && room::released(context) {
         collected = collect();
     }
-    if collected.is_ok() {
+    if let Ok((items, troubles)) = &mut collected {
+        let (evicted, stay) = room::relieve(context)?;
+        items.extend(evicted);
+        troubles.extend(stay);
         reserve::lay_again(context);
     }
     collected

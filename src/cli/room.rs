@@ -6,7 +6,7 @@ use super::context::Context;
 use super::error::Error;
 use super::{output, source};
 use crate::source::Keep;
-use crate::space::{self, Failure, KeepOf, Sweep, Swept};
+use crate::space::{self, Failure, Item, KeepOf, Sweep, Swept};
 use crate::store::{Outcome, Space, TemplateName};
 use crate::sys::lock::{self, Lock};
 use crate::sys::privilege::raised;
@@ -73,6 +73,14 @@ pub(super) fn released(context: &Context) -> bool {
             false
         }
     }
+}
+
+/// Evicts images that are beyond their share of their quota.
+pub(super) fn relieve(context: &Context) -> Result<(Vec<Item>, Vec<String>), Error> {
+    let images = &context.config.images;
+    let Some(quota) = images.quota else { return Ok(Default::default()) };
+    let sessions = context.sessions()?;
+    Ok(raised(|| space::relieve(sessions, quota, images.pressure))?)
 }
 
 /// What a sweep works with.

@@ -15,10 +15,11 @@ use super::amount::{Period, Size, Warm};
 use super::definition::{Access, access};
 use super::diagnostic::{Diagnostic, Fault};
 use super::document::{self, Word};
-use super::space::{SpaceConfig, SpaceTable};
+use super::space::{Percent, SpaceConfig, SpaceTable};
 
 const GRACE: Period = Period::from_secs(600);
 const RESERVE: Size = Size::new(64 << 20);
+const PRESSURE: Percent = Percent::new(80);
 
 /// What holds for all templates of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,7 +38,7 @@ pub struct Config {
 }
 
 /// What holds for images.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ImagesConfig {
     /// Who may import images and run sessions of them.
@@ -45,6 +46,16 @@ pub struct ImagesConfig {
     pub access: Access,
     /// How long an image stays that nothing is cloned from.
     pub warm: Warm,
+    /// How much all of them may take; as much as there is, if not said.
+    pub quota: Option<Size>,
+    /// The share of the quota at which images go that nothing is cloned from.
+    pub pressure: Percent,
+}
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        Self { access: Access::default(), warm: Warm::default(), quota: None, pressure: PRESSURE }
+    }
 }
 
 /// When a digest of a version's tree is made.
@@ -178,6 +189,8 @@ struct ImagesTable {
     root_users: Vec<Word<AccountName>>,
     root_groups: Vec<Word<AccountName>>,
     warm: Option<Word<Warm>>,
+    quota: Option<Word<Size>>,
+    pressure: Option<Percent>,
 }
 
 #[derive(Deserialize)]
@@ -212,6 +225,8 @@ impl Config {
             images: ImagesConfig {
                 access: access(images.users, images.groups, images.root_users, images.root_groups),
                 warm: images.warm.map(|word| word.0).unwrap_or_default(),
+                quota: images.quota.map(|word| word.0),
+                pressure: images.pressure.unwrap_or(PRESSURE),
             },
             space: file.space.into(),
         })
@@ -288,7 +303,11 @@ mod tests {
 
     #[test]
     fn who_may_use_images_and_how_long_they_stay_warm_is_read() {
-        let config = Config::parse("version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"").unwrap();
+        let config = Config::parse(
+            "version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"\nquota = \"2G\"\npressure = 90",
+        )
+        .unwrap();
+        assert_eq!((config.images.quota, config.images.pressure.get()), (Some(Size::new(2 << 30)), 90));
         assert_eq!(config.images.access.root_users, ["ci".parse().unwrap()]);
         assert_eq!(config.images.warm, Warm::Always);
         let default = Config::default().images;

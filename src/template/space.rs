@@ -39,6 +39,11 @@ impl Default for SpaceConfig {
 pub struct Percent(u8);
 
 impl Percent {
+    /// That share; what is more than all is all.
+    pub(super) const fn new(number: u8) -> Self {
+        Self(if number > 100 { 100 } else { number })
+    }
+
     /// The number.
     #[must_use]
     pub const fn get(self) -> u8 {
