@@ -21,7 +21,17 @@ const TURN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 #[must_use = "what is promised is to be recorded before it is dropped"]
 pub(super) struct Admitted {
+    warning: Option<String>,
     _turn: Option<Lock>,
+}
+
+impl Admitted {
+    /// It was begun: says that there is not much room left, if so. Who failed has something else to read.
+    pub(super) fn begun(self, context: &Context) {
+        if let Some(warning) = &self.warning {
+            context.note(warning);
+        }
+    }
 }
 
 /// Who is told that there is not much room left.
@@ -42,26 +52,27 @@ pub(super) fn admit(
 ) -> Result<Admitted, Error> {
     let (store, sweep) = (context.store()?, room::sweep(context)?);
     let floors = &context.config.space;
+    let mut warning = None;
     match space::admit(|| raised(|| store.space()), floors, || raised(|| sweep.run())) {
         Admission::Plenty => {}
         Admission::Low(_) if tell == Tell::Terminal && !std::io::stderr().is_terminal() => {}
-        Admission::Low(space) => context.note(&format!(
-            "the store {} is low: {} available, {}% of {}",
-            store.name(),
-            output::bytes(space.available),
-            percent(space),
-            output::bytes(space.total)
-        )),
+        Admission::Low(space) => {
+            warning = Some(format!(
+                "the store {} is low: {} available, {}% of {}",
+                store.name(),
+                output::bytes(space.available),
+                percent(space),
+                output::bytes(space.total)
+            ));
+        }
         Admission::Unread(error) => {
             let error = Error::from(error);
             output::note(&format!("zchroot: warning: how much room there is is not known: {}", error.text()));
         }
         Admission::Refused { space, swept } => return Err(refused(context, what, space, &swept)),
     }
-    match quota {
-        Some(quota) => promise(context, what, quota),
-        None => Ok(Admitted { _turn: None }),
-    }
+    let turn = quota.map(|quota| promise(context, what, quota)).transpose()?.flatten();
+    Ok(Admitted { warning, _turn: turn })
 }
 
 fn percent(space: Space) -> u128 {
@@ -81,8 +92,8 @@ fn refused(context: &Context, what: &str, space: Space, swept: &Swept) -> Error 
 }
 
 /// Whether `quota` can be promised besides all that is. What cannot be read refuses nobody.
-fn promise(context: &Context, what: &str, quota: Size) -> Result<Admitted, Error> {
-    let Some(overcommit) = context.config.space.overcommit else { return Ok(Admitted { _turn: None }) };
+fn promise(context: &Context, what: &str, quota: Size) -> Result<Option<Lock>, Error> {
+    let Some(overcommit) = context.config.space.overcommit else { return Ok(None) };
     let layout = &context.layout;
     let turn = raised(|| {
         lock::make_folder(&layout.locks())?;
@@ -91,10 +102,10 @@ fn promise(context: &Context, what: &str, quota: Size) -> Result<Admitted, Error
     let sessions = context.sessions()?;
     let standing = raised(|| Promises::standing(&sessions))?;
     let Ok(Space { available, .. }) = raised(|| sessions.store().space()) else {
-        return Ok(Admitted { _turn: turn });
+        return Ok(turn);
     };
     if standing.admit(quota.bytes(), available, overcommit) {
-        return Ok(Admitted { _turn: turn });
+        return Ok(turn);
     }
     Err(Error::failed(format!(
         "no room to {what}: its quota of {} and the {} of {} sessions make {}, and with overcommit = {overcommit} at most {} \
@@ -120,6 +131,8 @@ pub(super) fn image(args: &Image, context: &Context) -> Result<Status, Error> {
     for item in &evicted {
         context.note(&format!("evicted {}: {}", item.object, item.reason));
     }
-    let _admitted = admit(context, "keep the image", None, Tell::Always)?;
-    room::retrying(context, "keep the image", 0, || image::run(args, context))
+    let admitted = admit(context, "keep the image", None, Tell::Always)?;
+    let status = room::retrying(context, "keep the image", 0, || image::run(args, context))?;
+    admitted.begun(context);
+    Ok(status)
 }

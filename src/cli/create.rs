@@ -25,7 +25,7 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     // A wrong path is found before anything is made.
     let mut opened = Some(from.open()?);
     let _held = Context::hold_signals()?;
-    let _admitted = admit(context, &format!("create {}", args.template), None, Tell::Always)?;
+    let admitted = admit(context, &format!("create {}", args.template), None, Tell::Always)?;
     let (template, written) = define(&args.template, context)?;
     let version = room::retrying(context, &format!("create {}", template.name), size(&from), || {
         // An archive is read from its beginning again.
@@ -37,6 +37,7 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
         raised(|| file::remove(path))?;
     }
     let version = version?;
+    admitted.begun(context);
     verify::digest_later(&template.name, context);
     context.note(&format!(
         "template {}: version {} (generation {}, {})",

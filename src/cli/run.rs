@@ -120,11 +120,13 @@ pub(super) fn begin(context: &Context, template: &Template, plan: Plan) -> Resul
     let at = plan.at.map(|spec| raised(|| sources.resolve(&template.name, &spec))).transpose()?;
     let what = format!("begin session {}", new.id);
     let tell = if plan.kind == Kind::Ephemeral { Tell::Terminal } else { Tell::Always };
-    let _admitted = admit(context, &what, new.setup.quota, tell)?;
-    room::retrying(context, &what, 0, || {
+    let admitted = admit(context, &what, new.setup.quota, tell)?;
+    let begun = room::retrying(context, &what, 0, || {
         let request = Request { new: new.clone(), profile: &profile, at: at.clone() };
         Ok(raised(|| sessions.begin(request))?)
-    })
+    })?;
+    admitted.begun(context);
+    Ok(begun)
 }
 
 /// Options never widen: the smaller of two quotas.

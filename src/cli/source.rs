@@ -169,14 +169,16 @@ fn begin_as(new: NewRecord, context: &Context) -> Result<Begun, Error> {
     let profile = template::profile(&context.layout, &new.setup.profile)?;
     let sources = context.sources()?;
     let what = format!("begin source session {}", new.id);
-    let _admitted = admit(context, &what, None, Tell::Always)?;
+    let admitted = admit(context, &what, None, Tell::Always)?;
     let mut bar = context.bar();
-    room::retrying(context, &what, copied(&new.template, context), || {
+    let begun = room::retrying(context, &what, copied(&new.template, context), || {
         let request = SourceRequest { new: new.clone(), profile: &profile };
         let begun = raised(|| sources.begin(request, &mut bar));
         bar.finish();
         Ok(begun?)
-    })
+    })?;
+    admitted.begun(context);
+    Ok(begun)
 }
 
 /// How much a store copies for a draft of a template: nothing where a draft is a clone, or it is not known.
