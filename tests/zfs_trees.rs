@@ -131,7 +131,7 @@ fn zfs_in_a_full_pool_nothing_is_cloned_or_committed_and_all_goes_on_when_there_
 
     // The reserve alone is room enough to finish.
     assert_eq!(store.release_reserve().unwrap(), Outcome::Changed);
-    store.wait_freed().unwrap();
+    store.wait_freed(std::time::Duration::from_secs(60)).unwrap();
     let published = store.publish(&template(), &version("v2"), Some(&version("v1"))).unwrap();
     assert_eq!(published, Published::Committed);
     // Half of a slop of 512 MiB is more than what is left: it does not do for promoting, which can wait.

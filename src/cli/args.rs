@@ -2,6 +2,7 @@
 
 mod image;
 mod look;
+mod room;
 mod source;
 
 use std::ffi::OsString;
@@ -11,12 +12,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(super) use image::{Image, ImageCommand, ImageImport, ImageList, ImageRemove};
 pub(super) use look::{Diff, SourceRebase, Verify};
+use room::quota;
+pub(super) use room::{Gc, Reserve, ReserveStep};
 pub(super) use source::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceStep};
 
 use super::Status;
 use crate::source::{SpecError, VersionSpec};
 use crate::store::{NameError, SessionId, TemplateName};
-use crate::template::Period;
+use crate::template::{Period, Size};
 
 /// Sessions of build chroots as clones, with atomic template updates
 #[derive(Debug, Parser)]
@@ -96,6 +99,8 @@ pub enum Command {
     Recover(Recover),
     /// Reclaim what nothing refers to
     Gc(Gc),
+    /// Show, give up or lay the room that is kept back for clearing up
+    Reserve(Reserve),
     /// Check the configuration
     Check(Check),
 }
@@ -248,6 +253,9 @@ pub struct Run {
     /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
     pub at: Option<VersionSpec>,
+    /// Let the session write at most so much: bytes, or with K, M, G or T; never more than the template says
+    #[arg(long, value_name = "SIZE", value_parser = quota)]
+    pub quota: Option<Size>,
     /// The command and its arguments; a login shell if there is none
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<OsString>,
@@ -267,6 +275,9 @@ pub struct Begin {
     /// Begin from this version, not from the current one: a generation, a name or its beginning, a time
     #[arg(long, value_name = "VERSION")]
     pub at: Option<VersionSpec>,
+    /// Let the session write at most so much: bytes, or with K, M, G or T; never more than the template says
+    #[arg(long, value_name = "SIZE", value_parser = quota)]
+    pub quota: Option<Size>,
 }
 
 /// `zchroot exec`.
@@ -429,20 +440,6 @@ fn message(text: &str) -> Result<String, String> {
 #[derive(Debug, Args)]
 #[command(after_help = "Safe at any time, also while sessions run; run it once at boot.")]
 pub struct Recover {
-    #[command(flatten)]
-    /// Machine-readable output.
-    pub json: Json,
-}
-
-/// `zchroot gc`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "A thing goes only when no record refers to it and it is older than the grace time (zchroot.toml, grace)."
-)]
-pub struct Gc {
-    /// Only say what would go, and why
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
     #[command(flatten)]
     /// Machine-readable output.
     pub json: Json,

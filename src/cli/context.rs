@@ -61,7 +61,9 @@ impl Context {
     /// Opens a store, with privilege.
     pub(super) fn open_store(&self, config: &StoreConfig) -> Result<Box<dyn Store>, Error> {
         match config {
-            StoreConfig::Dir => Ok(Box::new(DirStore::open(&self.layout))),
+            StoreConfig::Dir { reserve } => {
+                Ok(Box::new(DirStore::with_reserve(&self.layout, reserve.bytes())))
+            }
             #[cfg(feature = "zfs")]
             StoreConfig::Zfs { pool, reserve } => {
                 Ok(Box::new(crate::zfs::ZfsStore::open(pool.as_str(), &self.layout, reserve.bytes())?))

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::admit::{Tell, admit};
 use super::args::Create;
 use super::context::{Context, absolute};
 use super::error::Error;
 use super::exit::Status;
-use super::{image, output, policy, source, verify};
+use super::{image, output, policy, room, source, verify};
 use crate::import;
 use crate::import::image::Asked;
 use crate::session::record::NewRecord;
@@ -23,10 +24,15 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     let from: import::Source = args.from.parse().map_err(|error| Error::new(Status::Usage, error))?;
     let from: import::Source = from.map_path(|path| absolute(&context.process, path))?;
     // A wrong path is found before anything is made.
-    let opened = from.open()?;
+    let mut opened = Some(from.open()?);
     let _held = Context::hold_signals()?;
+    let admitted = admit(context, &format!("create {}", args.template), None, Tell::Always)?;
     let (template, written) = define(&args.template, context)?;
-    let version = first_version(&template, Filling { from, opened }, args.message.clone(), context);
+    let version = room::retrying(context, &format!("create {}", template.name), size(&from), || {
+        // An archive is read from its beginning again.
+        let opened = opened.take().map_or_else(|| from.open(), Ok)?;
+        first_version(&template, Filling { from: from.clone(), opened }, args.message.clone(), context)
+    });
     // A definition of ours without a version is half a template.
     if let (Err(_), Some(path)) = (&version, &written) {
         let store = context.store()?;
@@ -36,6 +42,7 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
         })?;
     }
     let version = version?;
+    admitted.begun(context);
     verify::digest_later(&template.name, context);
     context.note(&format!(
         "template {}: version {} (generation {}, {})",
@@ -45,6 +52,16 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
         output::bytes(version.size)
     ));
     Ok(Status::Ok)
+}
+
+/// What a tree takes at least: what its archive does.
+fn size(from: &import::Source) -> u64 {
+    match from {
+        import::Source::Path(path) | import::Source::DockerArchive(path) => {
+            file::stat(path).ok().flatten().filter(|meta| meta.is_file()).map_or(0, |meta| meta.len())
+        }
+        _ => 0,
+    }
 }
 
 fn first_version(

@@ -7,6 +7,7 @@ use super::output;
 use crate::import;
 use crate::session;
 use crate::source;
+use crate::space;
 use crate::store;
 use crate::sys;
 use crate::template;
@@ -17,6 +18,16 @@ pub struct Error {
     status: Status,
     cause: Box<dyn std::error::Error>,
     hints: Vec<String>,
+}
+
+/// There is too little room, and there was nothing left to evict.
+#[derive(Debug, thiserror::Error)]
+#[error("no room to {what}: {sum}")]
+struct NoRoom {
+    what: String,
+    sum: String,
+    #[source]
+    source: Box<dyn std::error::Error>,
 }
 
 impl Error {
@@ -49,6 +60,25 @@ impl Error {
         self
     }
 
+    /// Whether it failed for lack of room.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        space::is_no_room(self.cause.as_ref())
+    }
+
+    /// What failed and its causes.
+    #[must_use]
+    pub fn text(&self) -> String {
+        sys::chain(self.cause.as_ref())
+    }
+
+    /// The same failure, after a sweep was in vain: what could not be done, and the sum. No command helps then.
+    #[must_use]
+    pub(super) fn no_room_to(self, what: &str, sum: &str) -> Self {
+        let cause = NoRoom { what: what.to_owned(), sum: sum.to_owned(), source: self.cause };
+        Self { status: self.status, cause: Box::new(cause), hints: Vec::new() }
+    }
+
     /// The same error with another exit status.
     #[must_use]
     pub fn with_status(mut self, status: Status) -> Self {
@@ -64,9 +94,8 @@ impl Error {
 
     /// Prints it: the chain on one line, each way out on its own.
     pub fn print(&self) {
-        let text = sys::chain(self.cause.as_ref());
         // Names of processes and users are in it, which terminals must not obey.
-        let lines: Vec<String> = text.lines().map(output::plain).collect();
+        let lines: Vec<String> = self.text().lines().map(output::plain).collect();
         output::note(&format!("zchroot: {}", lines.join("\n")));
         for hint in &self.hints {
             output::note(&format!("hint: {hint}"));

@@ -20,6 +20,7 @@ pub(super) fn begin(args: &Begin, context: &Context) -> Result<Status, Error> {
         name: args.name.clone(),
         at: args.at.clone(),
         image: None,
+        quota: args.quota,
         isolation: None,
     };
     let _held = Context::hold_signals()?;

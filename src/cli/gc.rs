@@ -4,7 +4,7 @@ use super::args::Gc;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, source, verify};
+use super::{output, reserve, room, source, verify};
 use crate::space::{self, Action, Item};
 use crate::sys::privilege::raised;
 
@@ -15,9 +15,15 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     let space::Collected { items, troubles, waiting } = if args.dry_run {
         let mut items = raised(|| gc.plan())?;
         items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
+        let images = &context.config.images;
+        if let Some(quota) = images.quota {
+            let sessions = context.sessions()?;
+            let more = raised(|| space::pressure(sessions, quota, images.pressure, &items))?;
+            items.extend(more);
+        }
         space::Collected { items, ..space::Collected::default() }
     } else {
-        raised(|| gc.run(|template| source::keep(template, context)))?
+        collect(&gc, context)?
     };
     print(&items, args)?;
     if !args.dry_run {
@@ -33,6 +39,28 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
         context.note("dry run: nothing was removed");
     }
     Ok(if troubles.is_empty() { Status::Ok } else { Status::Failed })
+}
+
+/// What could not go for lack of room to work in goes with the reserve.
+fn collect(gc: &space::Gc<'_>, context: &Context) -> Result<space::Collected, Error> {
+    let collect = || Ok(raised(|| gc.run(|template| source::keep(template, context)))?);
+    let full =
+        || raised(|| context.store()?.space().map_err(Error::from)).is_ok_and(|space| space.available == 0);
+    let mut collected: Result<_, Error> = collect();
+    let stuck = match &collected {
+        Ok(space::Collected { troubles, .. }) => !troubles.is_empty() && full(),
+        Err(error) => error.is_no_room(),
+    };
+    if stuck && room::released(context) {
+        collected = collect();
+    }
+    if let Ok(space::Collected { items, troubles, .. }) = &mut collected {
+        let (evicted, stay) = room::relieve(context)?;
+        items.extend(evicted);
+        troubles.extend(stay);
+        reserve::lay_again(context);
+    }
+    collected
 }
 
 fn print(items: &[Item], args: &Gc) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
 use super::output;
+use crate::space::{self, Laying};
 use crate::sys::file;
 use crate::sys::privilege::raised;
 use crate::template::{self, Config, StoreConfig};
@@ -19,6 +20,9 @@ pub(super) fn run(args: &Init, context: &Context) -> Result<Status, Error> {
     raised(|| {
         let store = context.open_store(config)?;
         changes.extend(store.init()?);
+        if space::lay(store.as_ref())? == Laying::Laid {
+            changes.push(format!("reserved {}", output::bytes(store.reserve()?.laid)));
+        }
         for (dir, mode) in [
             (context.layout.records(), 0o755),
             (context.layout.templates(), 0o755),

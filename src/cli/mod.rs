@@ -3,6 +3,7 @@
 //! The story of every call: harden the process, parse the words (without privilege), open the installation,
 //! run the command, print its error.
 
+mod admit;
 mod args;
 mod check;
 mod context;
@@ -24,7 +25,9 @@ mod policy;
 mod progress;
 mod rebased;
 mod recover;
+mod reserve;
 mod rollback;
+mod room;
 mod run;
 mod source;
 mod update;
@@ -66,7 +69,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Begin(args) => exec::begin(&args, context),
         Command::Exec(args) => exec::run(&args, context),
         Command::End(args) => end::run(&args, context),
-        Command::Image(args) => image::run(&args, context),
+        Command::Image(args) => admit::image(&args, context),
         Command::Update(args) => update::run(&args, context),
         Command::Rollback(args) => rollback::run(&args, context),
         Command::Pin(args) => pin::pin(&args, context),
@@ -75,6 +78,7 @@ fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
         Command::Verify(args) => verify::run(&args, context),
         Command::Recover(args) => recover::run(&args, context),
         Command::Gc(args) => gc::run(&args, context),
+        Command::Reserve(args) => reserve::run(&args, context),
         Command::Check(args) => check::run(&args, context),
     }
 }

@@ -4,7 +4,7 @@ use super::args::Rollback;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, policy, source as steps};
+use super::{output, policy, room, source as steps};
 use crate::session::record::NewRecord;
 use crate::session::{self, Kind};
 use crate::source;
@@ -31,10 +31,17 @@ pub(super) fn run(args: &Rollback, context: &Context) -> Result<Status, Error> {
         setup: steps::setup(&template),
     };
     let mut bar = context.bar();
-    let request = source::Rollback { new, base, to: to.clone(), message: args.message.clone() };
-    let version = raised(|| sources.rollback(request, &mut bar));
-    bar.finish();
-    let version = version?;
+    let version = room::retrying(context, &format!("roll {} back", template.name), 0, || {
+        let request = source::Rollback {
+            new: new.clone(),
+            base: base.clone(),
+            to: to.clone(),
+            message: args.message.clone(),
+        };
+        let version = raised(|| sources.rollback(request, &mut bar));
+        bar.finish();
+        Ok(version?)
+    })?;
     tracing::info!(target: "audit", caller = context.process.caller().name(), template = %template.name, version = %version.id, tree_of = %to, "rolled back");
     context.note(&format!(
         "template {}: version {} (generation {}) is current, its tree is that of {to}",

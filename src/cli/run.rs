@@ -1,10 +1,11 @@
 //! `zchroot run`: a throw-away session around one command; and what the other entering commands share.
 
+use super::admit::{Tell, admit};
 use super::args::{Inside, Net, Run};
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{image, policy};
+use super::{image, policy, room};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Record, Request, Wish};
 use crate::source::VersionSpec;
@@ -12,7 +13,7 @@ use crate::store::{Digest, SessionId};
 use crate::sys::enter::{Ended, EnterError};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
-use crate::template::{self, Template};
+use crate::template::{self, Size, Template};
 
 /// `zchroot run`.
 pub(super) fn run(args: &Run, context: &Context) -> Result<Status, Error> {
@@ -40,13 +41,17 @@ fn run_in_new_session(args: &Run, context: &Context) -> Result<Status, Error> {
         name: None,
         at: args.at.clone(),
         image: None,
+        quota: args.quota,
         isolation: Some(args.inside.clone()),
     };
     let begun = match template {
         Some(template) => begin(context, &template, plan)?,
         None => {
             // Its lock is kept until the session is cloned from it.
-            let image = image::ready(context, args.image.as_deref().unwrap_or_default())?;
+            let text = args.image.as_deref().unwrap_or_default();
+            let _admitted = admit(context, &format!("run {text}"), None, Tell::Terminal)?;
+            let image =
+                room::retrying(context, &format!("import {text}"), 0, || image::ready(context, text))?;
             plan.image = Some(image.digest.clone());
             begin(context, &image::template(context, &image.digest)?, plan)?
         }
@@ -85,6 +90,8 @@ pub(super) struct Plan {
     pub at: Option<VersionSpec>,
     /// The image, in place of a version.
     pub image: Option<Digest>,
+    /// How much it may write at most, besides what the template says.
+    pub quota: Option<Size>,
     /// Options that isolate more than the template does.
     pub isolation: Option<Inside>,
 }
@@ -104,11 +111,30 @@ pub(super) fn begin(context: &Context, template: &Template, plan: Plan) -> Resul
         image: plan.image,
         owner: policy::owner(context),
         root_allowed: policy::may_be_root(context, &template.access),
-        setup: setup(template, plan.isolation.as_ref()),
+        setup: Setup {
+            quota: narrower(template.quota, plan.quota),
+            ..setup(template, plan.isolation.as_ref())
+        },
     };
     let (sessions, sources) = (context.sessions()?, context.sources()?);
     let at = plan.at.map(|spec| raised(|| sources.resolve(&template.name, &spec))).transpose()?;
-    Ok(raised(|| sessions.begin(Request { new, profile: &profile, at }))?)
+    let what = format!("begin session {}", new.id);
+    let tell = if plan.kind == Kind::Ephemeral { Tell::Terminal } else { Tell::Always };
+    let admitted = admit(context, &what, new.setup.quota, tell)?;
+    let begun = room::retrying(context, &what, 0, || {
+        let request = Request { new: new.clone(), profile: &profile, at: at.clone() };
+        Ok(raised(|| sessions.begin(request))?)
+    })?;
+    admitted.begun(context);
+    Ok(begun)
+}
+
+/// Options never widen: the smaller of two quotas.
+fn narrower(defined: Option<Size>, asked: Option<Size>) -> Option<Size> {
+    match (defined, asked) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
 }
 
 /// How commands are set up: what the template says, and what options add. Options never take away.
@@ -120,6 +146,7 @@ pub(super) fn setup(template: &Template, isolation: Option<&Inside>) -> Setup {
         preserve_environment: template.preserve_environment,
         setuid: template.setuid,
         overlay: template.overlay,
+        quota: template.quota,
         isolate_net: template.net == template::Net::None || asked(|inside| inside.net == Some(Net::None)),
         isolate_pid: template.pid || asked(|inside| inside.pid),
         isolate_ipc: template.ipc || asked(|inside| inside.ipc),
@@ -170,6 +197,16 @@ fn entry_failed(error: EnterError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quota_that_is_asked_for_only_narrows() {
+        let size = |bytes| Some(Size::new(bytes));
+        assert_eq!(narrower(None, None), None);
+        assert_eq!(narrower(size(5), None), size(5));
+        assert_eq!(narrower(None, size(7)), size(7));
+        assert_eq!(narrower(size(5), size(7)), size(5));
+        assert_eq!(narrower(size(5), size(3)), size(3));
+    }
 
     #[test]
     fn a_session_that_could_not_be_ended_makes_a_success_a_failure_and_leaves_a_failure_as_it_is() {

@@ -1,16 +1,16 @@
 //! `zchroot source`: change a template in steps.
 
+use super::admit::{Tell, admit};
 use super::args::{Source, SourceAbort, SourceBegin, SourceCommit, SourceExec, SourceRebase, SourceStep};
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
 use super::rebased::Rebased;
-use super::{diff, output, policy, run, verify};
+use super::{diff, output, policy, reserve, room, run, verify};
 use crate::session::record::{NewRecord, Record, Setup};
-use crate::session::{self, Begun, Kind, Wish};
+use crate::session::{self, Begun, Kind, State, Wish};
 use crate::source::{Keep, SourceRequest, Version};
-use crate::store::Progress;
-use crate::store::{SessionId, TemplateName};
+use crate::store::{Kind as StoreKind, Progress, SessionId, TemplateName};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
 use crate::template::{self, Template};
@@ -174,10 +174,26 @@ fn name_or_new(name: Option<SessionId>, template: &TemplateName) -> Result<Sessi
 fn begin_as(new: NewRecord, context: &Context) -> Result<Begun, Error> {
     let profile = template::profile(&context.layout, &new.setup.profile)?;
     let sources = context.sources()?;
+    let what = format!("begin source session {}", new.id);
+    let admitted = admit(context, &what, None, Tell::Always)?;
     let mut bar = context.bar();
-    let begun = raised(|| sources.begin(SourceRequest { new, profile: &profile }, &mut bar));
-    bar.finish();
-    Ok(begun?)
+    let begun = room::retrying(context, &what, copied(&new.template, context), || {
+        let request = SourceRequest { new: new.clone(), profile: &profile };
+        let begun = raised(|| sources.begin(request, &mut bar));
+        bar.finish();
+        Ok(begun?)
+    })?;
+    admitted.begun(context);
+    Ok(begun)
+}
+
+/// How much a store copies for a draft of a template: nothing where a draft is a clone, or it is not known.
+fn copied(template: &TemplateName, context: &Context) -> u64 {
+    if context.config.store.kind() == StoreKind::Zfs {
+        return 0;
+    }
+    let size = context.sources().and_then(|sources| Ok(raised(|| sources.current_version(template))?));
+    size.ok().flatten().map_or(0, |version| version.size)
 }
 
 /// Commits a source session of the caller's, then tidies the template.
@@ -185,7 +201,20 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
     let sources = context.sources()?;
     let profile = template::profile(&context.layout, &begun.record.setup.profile)?;
     let name = begun.record.template.clone();
-    let version = raised(|| sources.commit(begun, &profile, message))?;
+    let (sessions, id) = (context.sessions()?, begun.record.id.clone());
+    let mut begun = Some(begun);
+    let version = room::saving(context, &format!("commit {id}"), || {
+        if let Some(begun) = begun.take() {
+            return Ok(raised(|| sources.commit(begun, &profile, message.clone()))?);
+        }
+        // A commit that failed has kept the session and let go of it; for want of room it may not stand.
+        let mut begun = raised(|| sessions.lock(&id))?;
+        if begun.record.state == State::Unmounted {
+            raised(|| sources.stand_again(&begun, &profile))?;
+            begun.record.state = State::Ready;
+        }
+        Ok(raised(|| sources.commit(begun, &profile, message.clone()))?)
+    })?;
     context.note(&format!(
         "template {name}: version {} (generation {}) is current",
         version.id, version.generation
@@ -202,6 +231,7 @@ pub(super) fn settle(name: &TemplateName, context: &Context) {
         Ok(settled) => settled.deferred.iter().for_each(|what| tracing::info!(what, "left to the next gc")),
         Err(error) => tracing::warn!(template = %name, ?error, "old versions are left to the next gc"),
     }
+    reserve::lay_again(context);
     verify::digest_later(name, context);
 }
 
@@ -221,9 +251,11 @@ pub(super) fn throw_away(id: &SessionId, context: &Context) {
     }
 }
 
-/// Source sessions see the host's network and nothing isolated: maintainers fetch packages in them.
+/// Source sessions have no quota, see the host's network and nothing isolated: maintainers fetch packages in them.
 pub(super) fn setup(template: &Template) -> Setup {
     Setup {
+        // A draft becomes a version: what limits a session is not to go with it.
+        quota: None,
         isolate_net: false,
         isolate_pid: false,
         isolate_ipc: false,

@@ -6,8 +6,8 @@ use super::args::Update;
 use super::context::Context;
 use super::error::Error;
 use super::exit::Status;
-use super::{output, policy, run, source};
-use crate::session::record::NewRecord;
+use super::{output, policy, room, run, source};
+use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind};
 use crate::store::SessionId;
 use crate::sys::privilege::raised;
@@ -52,10 +52,13 @@ fn trial(begun: &Begun, template: &Template, args: &Update, context: &Context) -
         image: None,
         owner: policy::owner(context),
         root_allowed: true,
-        setup: run::setup(template, None),
+        setup: Setup { quota: None, ..run::setup(template, None) },
     };
     let (sessions, sources) = (context.sessions()?, context.sources()?);
-    let trial = raised(|| sources.begin_trial(begun, new, &profile))?;
+    let what = format!("begin session {}", new.id);
+    let trial = room::retrying(context, &what, 0, || {
+        Ok(raised(|| sources.begin_trial(begun, new.clone(), &profile))?)
+    })?;
     let wish = source::wish(&["sh".into(), "-c".into(), test.clone()])?;
     let ended = run::enter(context, &trial.record, &wish);
     raised(|| sessions.end(trial)).map_err(|error| Error::from(error).hint("zchroot recover"))?;

@@ -10,6 +10,7 @@
 //! STORE/sessions/ID/{upper,work}    the overlay's; the session's tree is there once `upper` is
 //! STORE/images/SHA256               an unpacked archive; image.rs has the rest
 //! STORE/trash/                      what is being deleted
+//! STORE/reserve                     room to clear up in when the file system is full
 //! ```
 //!
 //! **What is complete.** The pointer ([`pointer`](crate::store::pointer)) is the truth. A version is complete
@@ -49,6 +50,7 @@ mod memory;
 mod mount;
 mod overlay;
 mod place;
+mod reserve;
 mod session;
 mod settle;
 mod trash;
@@ -56,25 +58,33 @@ mod written;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::store::{
-    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
-    SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
+    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Reserve, Result,
+    SessionId, SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
 };
-use crate::sys::{file, tree};
+use crate::sys::{effect, file, tree};
 use session::Base;
 
 /// The store on directories.
 #[derive(Debug, Clone)]
 pub struct DirStore {
     layout: Layout,
+    reserve: u64,
 }
 
 impl DirStore {
     /// The store of an installation. Nothing is touched before the first call.
     #[must_use]
     pub fn open(layout: &Layout) -> Self {
-        Self { layout: layout.clone() }
+        Self { layout: layout.clone(), reserve: 0 }
+    }
+
+    /// The store of an installation with so many bytes of reserve.
+    #[must_use]
+    pub fn with_reserve(layout: &Layout, bytes: u64) -> Self {
+        Self { layout: layout.clone(), reserve: bytes }
     }
 }
 
@@ -118,6 +128,27 @@ impl Store for DirStore {
             }
         }
         Err(Error::new(ErrorKind::Gone, "read the free space of", self.name(), "there is no such path"))
+    }
+
+    fn wait_freed(&self, _patience: Duration) -> Result<()> {
+        // Some file systems give back what was deleted with their next commit only.
+        let store = self.layout.dir_store();
+        let folder = file::open_dir(&store)?;
+        effect::point("syncfs")
+            .and_then(|()| Ok(rustix::fs::syncfs(&folder)?))
+            .map_err(failed("sync", &store))
+    }
+
+    fn reserve(&self) -> Result<Reserve> {
+        self.reserve_state()
+    }
+
+    fn release_reserve(&self) -> Result<Outcome> {
+        self.drop_reserve()
+    }
+
+    fn lay_reserve(&self) -> Result<Outcome> {
+        self.allocate_reserve()
     }
 
     fn templates(&self) -> Result<Vec<TemplateName>> {

@@ -6,7 +6,7 @@ use super::record::{Kind, NewRecord, Record, State};
 use super::{Error, Sessions};
 use crate::store::{Digest, ErrorKind, TemplateName, VersionId, pointer};
 use crate::sys::lock::Lock;
-use crate::template::Profile;
+use crate::template::{Profile, Size};
 
 /// How often a reader follows a version that moves away under it.
 const TRIES: u32 = 8;
@@ -128,7 +128,7 @@ impl Sessions<'_> {
             if let Err(error) = self.plan(&record) {
                 return Err(error.after(self.undo(record)));
             }
-            match self.store().session_clone(template, &version, &record.id) {
+            match self.store().session_clone_limited(template, &version, &record.id, limit(&record)) {
                 Ok(()) => return Ok(record),
                 Err(error) if error.kind() == ErrorKind::Gone => {
                     self.records().remove(&record)?;
@@ -149,8 +149,9 @@ impl Sessions<'_> {
     /// Writes the record and clones an image, whose lock the caller holds.
     fn clone_image(&self, new: &NewRecord, image: &Digest) -> Result<Record, Error> {
         let record = Record::planned(new.clone(), None, None);
-        let cloned =
-            self.plan(&record).and_then(|()| Ok(self.store().session_from_image(image, &record.id)?));
+        let cloned = self
+            .plan(&record)
+            .and_then(|()| Ok(self.store().session_from_image_limited(image, &record.id, limit(&record))?));
         match cloned {
             Ok(()) => Ok(record),
             Err(error) => Err(error.after(self.undo(record))),
@@ -198,4 +199,8 @@ impl Sessions<'_> {
     pub(super) fn is_volatile(record: &Record) -> bool {
         record.kind == Kind::Ephemeral
     }
+}
+
+fn limit(record: &Record) -> Option<u64> {
+    record.setup.quota.map(Size::bytes)
 }

@@ -23,7 +23,14 @@ impl Sessions<'_> {
     pub fn dispose(&self, begun: Begun) -> Result<(), Error> {
         let Begun { mut record, lock } = begun;
         record.state = State::Ending;
-        self.records().save(&record)?;
+        match self.records().save(&record) {
+            // Ending gives room back: that there is none is no reason to keep the session. Were this to crash, a record
+            // that says less than it might would make recover let the session stand again.
+            Err(error) if error.is_no_room() => {
+                tracing::warn!(session = %record.id, "ended without a note of it: {}", crate::sys::chain(&error));
+            }
+            other => other?,
+        }
         self.undo(record)?;
         lock.remove()?;
         Ok(())

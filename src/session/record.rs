@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Digest, Layout, SessionId, TemplateName, Tree, VersionId};
 use crate::sys::file;
-use crate::template::{Overlay, ProfileName};
+use crate::template::{Overlay, ProfileName, Size};
 
 /// Longer files are no records.
 const LONGEST: u64 = 64 * 1024;
@@ -77,6 +77,9 @@ pub struct Setup {
     pub setuid: bool,
     /// Where the `dir` store keeps what the session writes.
     pub overlay: Overlay,
+    /// How much the session may write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Size>,
     /// No network but `lo`.
     pub isolate_net: bool,
     /// A pid namespace for each command.
@@ -190,6 +193,14 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+}
+
+impl Error {
+    /// Whether there was no room for the record.
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::File(error) if matches!(error.errno(), libc::ENOSPC | libc::EDQUOT))
+    }
 }
 
 /// The folder of records.

@@ -180,7 +180,7 @@ impl Sources<'_> {
     fn keep(&self, record: &Record, profile: &Profile, error: Error) -> Error {
         if let Err(trouble) = self.sessions.mend(record, profile) {
             let trouble = crate::sys::chain(&trouble);
-            tracing::error!(session = %record.id, %trouble, "the session is kept, but its tree is not mounted; `zchroot recover` mounts it");
+            tracing::error!(session = %record.id, %trouble, "the session is kept, but its tree may not be mounted; `zchroot recover` mounts it");
         }
         error
     }

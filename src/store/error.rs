@@ -46,6 +46,12 @@ impl Error {
         Self { kind: kind_of(&source), op, object: object.into(), source }
     }
 
+    /// A store that cannot limit what a session takes.
+    pub(super) fn no_limit(session: &super::SessionId) -> Self {
+        let why = "this store cannot limit what a session writes";
+        Self::new(ErrorKind::Unsupported, "set the quota of", format!("session {session}"), why)
+    }
+
     /// What the failure means.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

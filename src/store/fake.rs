@@ -21,8 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Mode, OFlags};
 
 use super::{
-    Error, ErrorKind, Head, Kind, MountOptions, Outcome, Progress, Published, Result, SessionId, SessionTree,
-    Settled, Space, Store, TemplateName, Tree, VersionId,
+    Error, ErrorKind, Head, Kind, MountOptions, Outcome, Progress, Published, Reserve, Result, SessionId,
+    SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId,
 };
 use crate::sys::mount::{Access, Detached};
 use crate::sys::{effect, tree};
@@ -36,6 +36,7 @@ const SESSIONS: &str = "sessions";
 pub struct FakeStore {
     pool: Arc<Mutex<Pool>>,
     space: Arc<Mutex<Space>>,
+    reserve: Arc<Mutex<Reserve>>,
     folder: PathBuf,
 }
 
@@ -79,6 +80,7 @@ impl FakeStore {
         Self {
             pool: Arc::new(Mutex::new(Pool::new(folder))),
             space: Arc::new(Mutex::new(space)),
+            reserve: Arc::default(),
             folder: folder.to_owned(),
         }
     }
@@ -103,9 +105,23 @@ impl FakeStore {
         names
     }
 
+    /// Sets how much [`Store::reserve`] should be.
+    pub fn set_reserve(&self, size: u64) {
+        self.reserve.lock().unwrap_or_else(PoisonError::into_inner).size = size;
+    }
+
     /// Sets what [`Store::space`] says.
     pub fn set_space(&self, space: Space) {
         *self.space.lock().unwrap_or_else(PoisonError::into_inner) = space;
+    }
+
+    fn lay_bytes(&self, bytes: u64) -> Result<Outcome> {
+        let mut reserve = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        if reserve.laid == bytes {
+            return Ok(Outcome::Unchanged);
+        }
+        reserve.laid = bytes;
+        Ok(Outcome::Changed)
     }
 
     /// Where the bytes of a tree lie, `None` if there is no such tree.
@@ -249,6 +265,18 @@ impl Store for FakeStore {
 
     fn space(&self) -> Result<Space> {
         Ok(*self.space.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn reserve(&self) -> Result<Reserve> {
+        Ok(*self.reserve.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn release_reserve(&self) -> Result<Outcome> {
+        self.lay_bytes(0)
+    }
+
+    fn lay_reserve(&self) -> Result<Outcome> {
+        self.lay_bytes(self.reserve()?.size)
     }
 
     fn templates(&self) -> Result<Vec<TemplateName>> {

@@ -75,4 +75,20 @@ pub trait Images {
     /// # Errors
     /// As [`Store::session_clone`](super::Store::session_clone).
     fn session_from_image(&self, image: &Digest, session: &SessionId) -> Result<()>;
+
+    /// As [`Images::session_from_image`]; what the session writes takes at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Store::session_clone_limited`](super::Store::session_clone_limited).
+    fn session_from_image_limited(
+        &self,
+        image: &Digest,
+        session: &SessionId,
+        limit: Option<u64>,
+    ) -> Result<()> {
+        match limit {
+            None => self.session_from_image(image, session),
+            Some(_) => Err(super::Error::no_limit(session)),
+        }
+    }
 }

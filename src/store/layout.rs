@@ -186,6 +186,18 @@ impl Layout {
         self.locks().join(format!("image-{digest}"))
     }
 
+    /// The lock of who promises room to a session.
+    #[must_use]
+    pub fn promises_lock(&self) -> PathBuf {
+        self.locks().join("promises")
+    }
+
+    /// The lock of who sweeps, and tries again what met no room.
+    #[must_use]
+    pub fn sweep_lock(&self) -> PathBuf {
+        self.locks().join("sweep")
+    }
+
     /// The lock of a session: held while its state changes, and by `run` for its whole life.
     #[must_use]
     pub fn session_lock(&self, id: &SessionId) -> PathBuf {

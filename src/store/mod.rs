@@ -24,7 +24,7 @@ pub mod pointer;
 use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,15 @@ pub struct Space {
     pub total: u64,
 }
 
+/// Room that is kept for recovery, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Reserve {
+    /// How much it should be.
+    pub size: u64,
+    /// How much it is now.
+    pub laid: u64,
+}
+
 /// What [`Store::settle`] did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settled {
@@ -188,12 +197,20 @@ pub trait Store: Images + fmt::Debug {
     /// It cannot be read.
     fn space(&self) -> Result<Space>;
 
-    /// Waits until what was destroyed is free for new data, where that takes its time.
+    /// Waits until what was destroyed is free for new data, where that takes its time; no longer than `patience`.
     ///
     /// # Errors
     /// The store cannot be waited for.
-    fn wait_freed(&self) -> Result<()> {
+    fn wait_freed(&self, _patience: Duration) -> Result<()> {
         Ok(())
+    }
+
+    /// The room that is reserved for recovery.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn reserve(&self) -> Result<Reserve> {
+        Ok(Reserve::default())
     }
 
     /// Gives up the room that is reserved for recovery, if the store has such a thing.
@@ -207,7 +224,7 @@ pub trait Store: Images + fmt::Debug {
     /// Reserves room for recovery again.
     ///
     /// # Errors
-    /// [`ErrorKind::NoRoom`], or the store refused.
+    /// [`ErrorKind::NoRoom`], [`ErrorKind::Unsupported`] where room cannot be promised, or the store refused.
     fn lay_reserve(&self) -> Result<Outcome> {
         Ok(Outcome::Unchanged)
     }
@@ -285,6 +302,23 @@ pub trait Store: Images + fmt::Debug {
     /// # Errors
     /// [`ErrorKind::Gone`] if the version is not there, [`ErrorKind::Exists`] if the session's tree is.
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()>;
+
+    /// As [`Store::session_clone`]; what the session writes over the version takes at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Store::session_clone`], and [`ErrorKind::Unsupported`] if the store cannot limit it.
+    fn session_clone_limited(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        session: &SessionId,
+        limit: Option<u64>,
+    ) -> Result<()> {
+        match limit {
+            None => self.session_clone(template, version, session),
+            Some(_) => Err(Error::no_limit(session)),
+        }
+    }
 
     /// Clones a draft, which nobody has mounted, for a session that tries it out. Nothing that the session does
     /// reaches the draft, and the draft is not dropped before the session is.

@@ -28,7 +28,8 @@ fn check_with(loader: &Loader<'_>, accounts: &dyn Accounts) -> Vec<Finding> {
     if let Some(top) = report.fine(loader.top(), &loader.config_dir()).flatten() {
         report.top(&top);
         let config = report.fine(loader.config(), &top.path_of(CONFIG));
-        let on_zfs = config.is_some_and(|config| config.store.kind() == Kind::Zfs);
+        let store = config.map(|config| config.store.kind());
+        let on_zfs = store == Some(Kind::Zfs);
         let templates = report.templates(&top);
         report.profiles(&top, &templates);
         for file in &templates {
@@ -37,6 +38,11 @@ fn check_with(loader: &Loader<'_>, accounts: &dyn Accounts) -> Vec<Finding> {
             if on_zfs && document::find(&file.text, &["overlay"]).is_some() {
                 report.say(Severity::Note, file, &["overlay"], "overlay: has no effect with the store zfs");
             }
+        }
+        for file in templates.iter().filter(|file| !on_zfs && file.value.quota.is_some()) {
+            let message = "quota: the store dir cannot limit what a session writes, so none can be begun; \
+                           the store zfs can, and so does overlay-size with overlay = \"tmpfs\"";
+            report.say(Severity::Error, file, &["quota"], message);
         }
         report.aliases(&templates);
     }

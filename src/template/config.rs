@@ -15,9 +15,11 @@ use super::amount::{Period, Size, Warm};
 use super::definition::{Access, access};
 use super::diagnostic::{Diagnostic, Fault};
 use super::document::{self, Word};
+use super::space::{Percent, SpaceConfig, SpaceTable};
 
 const GRACE: Period = Period::from_secs(600);
 const RESERVE: Size = Size::new(64 << 20);
+const PRESSURE: Percent = Percent::new(80);
 
 /// What holds for all templates of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,10 +33,12 @@ pub struct Config {
     pub digests: Digests,
     /// Unpacked archives.
     pub images: ImagesConfig,
+    /// How much room there has to be.
+    pub space: SpaceConfig,
 }
 
 /// What holds for images.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ImagesConfig {
     /// Who may import images and run sessions of them.
@@ -42,6 +46,16 @@ pub struct ImagesConfig {
     pub access: Access,
     /// How long an image stays that nothing is cloned from.
     pub warm: Warm,
+    /// How much all of them may take; as much as there is, if not said.
+    pub quota: Option<Size>,
+    /// The share of the quota at which images go that nothing is cloned from.
+    pub pressure: Percent,
+}
+
+impl Default for ImagesConfig {
+    fn default() -> Self {
+        Self { access: Access::default(), warm: Warm::default(), quota: None, pressure: PRESSURE }
+    }
 }
 
 /// When a digest of a version's tree is made.
@@ -60,10 +74,11 @@ pub enum Digests {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            store: StoreConfig::Dir,
+            store: StoreConfig::Dir { reserve: RESERVE },
             grace: GRACE,
             digests: Digests::default(),
             images: ImagesConfig::default(),
+            space: SpaceConfig::default(),
         }
     }
 }
@@ -73,7 +88,10 @@ impl Default for Config {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum StoreConfig {
     /// Directories and overlayfs.
-    Dir,
+    Dir {
+        /// Room kept for recovery on a full file system.
+        reserve: Size,
+    },
     /// Datasets and clones.
     Zfs {
         /// The pool or dataset under which the dataset `zchroot` lies.
@@ -88,7 +106,7 @@ impl StoreConfig {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Dir => Kind::Dir,
+            Self::Dir { .. } => Kind::Dir,
             Self::Zfs { .. } => Kind::Zfs,
         }
     }
@@ -156,7 +174,11 @@ struct File {
     digests: Option<Digests>,
     zfs: Option<ZfsTable>,
     #[serde(default)]
+    dir: DirTable,
+    #[serde(default)]
     images: ImagesTable,
+    #[serde(default)]
+    space: SpaceTable,
 }
 
 #[derive(Deserialize, Default)]
@@ -167,12 +189,20 @@ struct ImagesTable {
     root_users: Vec<Word<AccountName>>,
     root_groups: Vec<Word<AccountName>>,
     warm: Option<Word<Warm>>,
+    quota: Option<Word<Size>>,
+    pressure: Option<Percent>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct ZfsTable {
     pool: Word<Pool>,
+    reserve: Option<Word<Size>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct DirTable {
     reserve: Option<Word<Size>>,
 }
 
@@ -189,24 +219,29 @@ impl Config {
         let file: File = document::parse(text)?;
         let images = file.images;
         Ok(Self {
-            store: store(file.store, file.zfs)?,
+            store: store(file.store, file.zfs, file.dir)?,
             grace: file.grace.map_or(GRACE, |word| word.0),
             digests: file.digests.unwrap_or_default(),
             images: ImagesConfig {
                 access: access(images.users, images.groups, images.root_users, images.root_groups),
                 warm: images.warm.map(|word| word.0).unwrap_or_default(),
+                quota: images.quota.map(|word| word.0),
+                pressure: images.pressure.unwrap_or(PRESSURE),
             },
+            space: file.space.into(),
         })
     }
 }
 
-/// A `[zfs]` table beside `store = "dir"` is let stand: who tries the other store need not delete it.
-fn store(kind: Option<Spanned<Kind>>, zfs: Option<ZfsTable>) -> Result<StoreConfig, Fault> {
-    let Some(kind) = kind else { return Ok(StoreConfig::Dir) };
+/// The table of the other store is let stand: who tries that need not delete it.
+fn store(kind: Option<Spanned<Kind>>, zfs: Option<ZfsTable>, dir: DirTable) -> Result<StoreConfig, Fault> {
+    let reserve = |size: Option<Word<Size>>| size.map_or(RESERVE, |word| word.0);
+    let directories = StoreConfig::Dir { reserve: reserve(dir.reserve) };
+    let Some(kind) = kind else { return Ok(directories) };
     match (kind.get_ref(), zfs) {
-        (Kind::Dir, _) => Ok(StoreConfig::Dir),
-        (Kind::Zfs, Some(ZfsTable { pool, reserve })) => {
-            Ok(StoreConfig::Zfs { pool: pool.0, reserve: reserve.map_or(RESERVE, |word| word.0) })
+        (Kind::Dir, _) => Ok(directories),
+        (Kind::Zfs, Some(ZfsTable { pool, reserve: size })) => {
+            Ok(StoreConfig::Zfs { pool: pool.0, reserve: reserve(size) })
         }
         (Kind::Zfs, None) => {
             Err(Fault::at(kind.span(), "store: \"zfs\" needs a table [zfs] that says pool = \"NAME\""))
@@ -246,8 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_of_either_store_is_read() {
+        let config = Config::parse("version = 1\n[dir]\nreserve = \"1M\"").unwrap();
+        assert_eq!(config.store, StoreConfig::Dir { reserve: Size::new(1 << 20) });
+        let config =
+            Config::parse("version = 1\nstore = \"zfs\"\n[zfs]\npool = \"p\"\nreserve = \"0\"").unwrap();
+        assert_eq!(config.store, StoreConfig::Zfs { pool: "p".parse().unwrap(), reserve: Size::new(0) });
+    }
+
+    #[test]
+    fn the_floors_are_read() {
+        let space = Config::parse(
+            "version = 1\n[space]\nhard-floor = \"2G\"\nsoft-floor = \"0\"\nsoft-percent = 0\novercommit = \"1.5\"",
+        );
+        let space = space.unwrap().space;
+        assert_eq!((space.hard_floor, space.soft_floor), (Size::new(2 << 30), Size::new(0)));
+        assert_eq!((space.soft_percent.get(), space.overcommit), (0, "1.5".parse().ok()));
+        assert!(Config::parse("version = 1\n[space]\nsoft-percent = 101").is_err());
+        assert!(Config::parse("version = 1\n[space]\novercommit = \"0\"").is_err());
+    }
+
+    #[test]
     fn who_may_use_images_and_how_long_they_stay_warm_is_read() {
-        let config = Config::parse("version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"").unwrap();
+        let config = Config::parse(
+            "version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"\nquota = \"2G\"\npressure = 90",
+        )
+        .unwrap();
+        assert_eq!((config.images.quota, config.images.pressure.get()), (Some(Size::new(2 << 30)), 90));
         assert_eq!(config.images.access.root_users, ["ci".parse().unwrap()]);
         assert_eq!(config.images.warm, Warm::Always);
         let default = Config::default().images;
@@ -258,7 +318,7 @@ mod tests {
     #[test]
     fn a_zfs_table_may_stand_beside_the_store_dir() {
         let config = Config::parse("version = 1\nstore = \"dir\"\n[zfs]\npool = \"tank\"").unwrap();
-        assert_eq!(config.store, StoreConfig::Dir);
+        assert_eq!(config.store, StoreConfig::Dir { reserve: RESERVE });
     }
 
     #[test]
@@ -302,7 +362,7 @@ mod tests {
         f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
             name = "x"
             ^^^^
-        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `images`
+        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `dir`, `images`, `space`
             [log]
              ^^^
         "##);

@@ -48,6 +48,8 @@ pub struct Template {
     pub uts: bool,
     /// Where the `dir` store keeps what a session writes.
     pub overlay: Overlay,
+    /// How much a session may write.
+    pub quota: Option<Size>,
     /// How many versions before the current one are kept, besides those that sessions are based on.
     pub keep: NonZeroU32,
     /// How long versions are kept at least.
@@ -150,6 +152,7 @@ struct File {
     #[serde(default)]
     overlay: Place,
     overlay_size: Option<Spanned<Word<Size>>>,
+    quota: Option<Spanned<Word<Size>>>,
     #[serde(default = "keep")]
     keep: NonZeroU32,
     keep_for: Option<Word<Period>>,
@@ -216,6 +219,7 @@ impl Template {
             ipc: file.ipc,
             uts: file.uts,
             overlay: overlay(&file.overlay, file.overlay_size)?,
+            quota: file.quota.map(quota).transpose()?,
             keep: file.keep,
             keep_for: file.keep_for.map(|word| word.0),
             setuid: file.setuid,
@@ -244,6 +248,16 @@ fn overlay(place: &Place, size: Option<Spanned<Word<Size>>>) -> Result<Overlay, 
             Err(Fault::at(size.span(), "overlay-size: only with overlay = \"tmpfs\" is there a size to set"))
         }
         (Place::Tmpfs, size) => Ok(Overlay::Tmpfs { size: size.map(|size| size.into_inner().0) }),
+    }
+}
+
+/// Below this a session could not even start a shell.
+const LEAST_QUOTA: Size = Size::new(1 << 20);
+
+fn quota(size: Spanned<Word<Size>>) -> Result<Size, Fault> {
+    match size.get_ref().0 {
+        quota if quota >= LEAST_QUOTA => Ok(quota),
+        _ => Err(Fault::at(size.span(), "quota: less than 1M is not enough for anything")),
     }
 }
 

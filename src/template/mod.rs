@@ -26,6 +26,7 @@ pub mod policy;
 mod profile;
 mod profile_file;
 mod read;
+mod space;
 
 pub use account::{AccountName, AccountNameError, Accounts, HostAccounts};
 pub use amount::{AmountError, Period, Size, Warm};
@@ -35,3 +36,4 @@ pub use definition::{Access, Net, Overlay, SourceAccess, Template};
 pub use diagnostic::{Diagnostic, Finding, Place, Severity};
 pub use load::{Error, Loaded, load, may_caller_read, profile, template, templates};
 pub use profile::{HostFile, Mount, MountKind, NssDatabase, Profile, ProfileName};
+pub use space::{Overcommit, OvercommitError, Percent, SpaceConfig};

@@ -69,7 +69,15 @@ impl Engine {
     }
 
     pub(super) fn clone_from(&self, origin: &str, name: &str) -> io::Result<()> {
-        change("lzc_clone", || ffi::clone(&self.lzc, name, origin))
+        change("lzc_clone", || ffi::clone(&self.lzc, name, origin, None))
+    }
+
+    /// As [`Engine::clone_from`]; what is written to the clone takes at most `limit` bytes.
+    pub(super) fn clone_limited(&self, origin: &str, name: &str, limit: Option<u64>) -> io::Result<()> {
+        let Some(limit) = limit else { return self.clone_from(origin, name) };
+        let mut list = NvList::default();
+        list.insert_u64("quota", limit).map_err(io::Error::other)?;
+        change("lzc_clone", || ffi::clone(&self.lzc, name, origin, Some(&list)))
     }
 
     pub(super) fn promote(&self, name: &str) -> io::Result<()> {
@@ -99,9 +107,8 @@ impl Engine {
         })
     }
 
-    /// Waits until what was destroyed is free for new data.
-    pub(super) fn wait_freed(&self) -> io::Result<()> {
-        ffi::wait_freed(&self.lzc, &self.pool)?;
+    /// Waits until what was done so far is on the disk, and some of what was destroyed is free.
+    pub(super) fn sync(&self) -> io::Result<()> {
         ffi::sync(&self.lzc, &self.pool)
     }
 

@@ -29,11 +29,18 @@ pub(super) fn create(_engine: &ZfsLzc, name: &str, properties: &NvList) -> io::R
     done(unsafe { sys::lzc_create(name.as_ptr(), kind, properties.as_ptr(), std::ptr::null_mut(), 0) })
 }
 
-/// Makes `name` a clone of the snapshot `origin`, without properties: one transaction.
-pub(super) fn clone(_engine: &ZfsLzc, name: &str, origin: &str) -> io::Result<()> {
+/// Makes `name` a clone of the snapshot `origin`: one transaction without properties, two with.
+pub(super) fn clone(
+    _engine: &ZfsLzc,
+    name: &str,
+    origin: &str,
+    properties: Option<&NvList>,
+) -> io::Result<()> {
     let (name, origin) = (c_name(name)?, c_name(origin)?);
-    // SAFETY: both names are NUL-terminated and alive for the whole call; a null list means "no properties".
-    done(unsafe { sys::lzc_clone(name.as_ptr(), origin.as_ptr(), std::ptr::null_mut()) })
+    let properties = properties.map_or(std::ptr::null_mut(), |list| list.as_ptr());
+    // SAFETY: both names are NUL-terminated and the list a valid nvlist, all alive for the whole call, which only
+    // reads them; a null list means "no properties".
+    done(unsafe { sys::lzc_clone(name.as_ptr(), origin.as_ptr(), properties) })
 }
 
 /// Swaps the clone `name` with the dataset that it was cloned from.
@@ -49,15 +56,6 @@ pub(super) fn destroy(_engine: &ZfsLzc, name: &str) -> io::Result<()> {
     let name = c_name(name)?;
     // SAFETY: the name is NUL-terminated and alive for the whole call.
     done(unsafe { sys::lzc_destroy(name.as_ptr()) })
-}
-
-/// Waits until the pool has freed what was destroyed.
-pub(super) fn wait_freed(_engine: &ZfsLzc, pool: &str) -> io::Result<()> {
-    let pool = c_name(pool)?;
-    let activity = sys::zpool_wait_activity_t::ZPOOL_WAIT_FREE;
-    let mut waited = 0;
-    // SAFETY: the name is NUL-terminated and `waited` a writable boolean_t, both alive for the whole call.
-    done(unsafe { sys::lzc_wait(pool.as_ptr(), activity, &raw mut waited) })
 }
 
 /// Waits until a transaction group that was open when the call began is on disk.

@@ -38,9 +38,9 @@ impl ZfsStore {
         room.ok_or_else(|| Error::new(ErrorKind::Gone, "measure", head, "there is no such image"))
     }
 
-    fn clone_image(&self, image: &Digest, tree: &str) -> Result<()> {
+    fn clone_image(&self, image: &Digest, tree: &str, limit: Option<u64>) -> Result<()> {
         let pristine = self.pristine(image);
-        self.engine.clone_from(&pristine, tree).map_err(|error| Error::io("clone", pristine, error))
+        self.engine.clone_limited(&pristine, tree, limit).map_err(|error| Error::io("clone", pristine, error))
     }
 }
 
@@ -95,10 +95,19 @@ impl Images for ZfsStore {
     ) -> Result<()> {
         self.refuse_taken("clone", template, draft)?;
         self.ensure_container(template)?;
-        self.clone_image(image, &self.names.head(template, draft))
+        self.clone_image(image, &self.names.head(template, draft), None)
     }
 
     fn session_from_image(&self, image: &Digest, session: &SessionId) -> Result<()> {
-        self.clone_image(image, &self.names.session(session))
+        self.session_from_image_limited(image, session, None)
+    }
+
+    fn session_from_image_limited(
+        &self,
+        image: &Digest,
+        session: &SessionId,
+        limit: Option<u64>,
+    ) -> Result<()> {
+        self.clone_image(image, &self.names.session(session), limit)
     }
 }

@@ -38,8 +38,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::store::{
-    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Result, SessionId,
-    SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId,
+    Error, ErrorKind, Head, Kind, Layout, MountOptions, Outcome, Progress, Published, Reserve, Result,
+    SessionId, SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId,
 };
 use crate::sys::file;
 use engine::Engine;
@@ -55,6 +55,8 @@ const ROOM: &str = include_str!("programs/room.lua");
 
 /// How often a version is looked up anew when a commit moves it away under the caller's hands.
 const LOOKUPS: u32 = 8;
+/// So many looks in a row at which nothing more has become free; between two of them lie three transaction groups.
+const STILL: u32 = 2;
 /// How long a tree may stay busy after its last mount is gone: the kernel lets go a little later.
 const SESSION_PATIENCE: Duration = Duration::from_secs(10);
 const DRAFT_PATIENCE: Duration = Duration::from_secs(2);
@@ -222,8 +224,25 @@ impl Store for ZfsStore {
         Ok(Space { available: room.available, total: room.available.saturating_add(room.used) })
     }
 
-    fn wait_freed(&self) -> Result<()> {
-        self.engine.wait_freed().map_err(|error| Error::io("wait for the pool", self.names.pool(), error))
+    fn wait_freed(&self, patience: Duration) -> Result<()> {
+        // Each transaction group frees something as long as something is left to free. lzc_wait(3) would know
+        // when that is, but it knows no deadline.
+        let deadline = Instant::now() + patience;
+        let (mut seen, mut still) = (self.space()?.available, 0);
+        while still < STILL && Instant::now() < deadline {
+            let synced = self.engine.sync();
+            synced.map_err(|error| Error::io("wait for the pool", self.names.pool(), error))?;
+            let now = self.space()?.available;
+            still = if now > seen { 0 } else { still + 1 };
+            seen = now;
+        }
+        Ok(())
+    }
+
+    fn reserve(&self) -> Result<Reserve> {
+        let laid = self.laid(&self.names.reserve(), "refreservation")?;
+        let laid = laid.and_then(|laid| laid.own?.parse().ok()).unwrap_or(0);
+        Ok(Reserve { size: self.reserve, laid })
     }
 
     fn release_reserve(&self) -> Result<Outcome> {
@@ -327,8 +346,20 @@ impl Store for ZfsStore {
     }
 
     fn session_clone(&self, template: &TemplateName, version: &VersionId, session: &SessionId) -> Result<()> {
+        self.session_clone_limited(template, version, session, None)
+    }
+
+    fn session_clone_limited(
+        &self,
+        template: &TemplateName,
+        version: &VersionId,
+        session: &SessionId,
+        limit: Option<u64>,
+    ) -> Result<()> {
         let tree = self.names.session(session);
-        self.at_version("clone", template, version, |snapshot| self.engine.clone_from(snapshot, &tree))
+        self.at_version("clone", template, version, |snapshot| {
+            self.engine.clone_limited(snapshot, &tree, limit)
+        })
     }
 
     fn session_clone_draft(

@@ -56,7 +56,7 @@ impl ZfsStore {
         Ok(())
     }
 
-    fn laid(&self, dataset: &str, property: &str) -> Result<Option<Laid>> {
+    pub(super) fn laid(&self, dataset: &str, property: &str) -> Result<Option<Laid>> {
         let text = self.engine.read(dataset, LAID, &[("d", dataset), ("p", property)])?;
         super::decoded(dataset, Laid::decode(&text))
     }

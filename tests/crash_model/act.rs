@@ -58,6 +58,7 @@ pub(crate) fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
             preserve_environment: false,
             setuid: true,
             overlay: Overlay::Disk,
+            quota: None,
             isolate_net: false,
             isolate_pid: false,
             isolate_ipc: false,

@@ -12,6 +12,7 @@ mod dist;
 mod man;
 mod mutate;
 mod program;
+mod recipe;
 mod test;
 mod vm;
 
@@ -34,6 +35,7 @@ enum Command {
     Test(test::Args),
     Mutate(mutate::Args),
     Demo(demo::Args),
+    Recipe(recipe::Args),
     Man(man::Args),
     Bench(bench::Args),
     Dist(dist::Args),
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Mutate(args) => mutate::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Recipe(args) => recipe::run(&args),
         Command::Man(args) => man::run(&args).map(|()| 0),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Dist(args) => dist::run(&args).map(|()| 0),

@@ -64,3 +64,10 @@ pub struct ImageRemove {
     /// Machine-readable output.
     pub json: Json,
 }
+
+impl Image {
+    /// Whether it makes an image, if there is none yet.
+    pub fn makes_something(&self) -> bool {
+        matches!(self.what, ImageCommand::Import(_))
+    }
+}

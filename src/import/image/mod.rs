@@ -82,6 +82,14 @@ pub struct Listed {
     pub record: Option<ImageRecord>,
 }
 
+impl Listed {
+    /// Whether it is whole, and nothing is cloned from it.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.tree.complete && self.tree.clones == 0
+    }
+}
+
 impl<'a> Images<'a> {
     /// The images in the store of `sessions`.
     #[must_use]

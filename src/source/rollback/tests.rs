@@ -91,6 +91,7 @@ fn setup() -> Setup {
         preserve_environment: false,
         setuid: true,
         overlay: crate::template::Overlay::Disk,
+        quota: None,
         isolate_net: false,
         isolate_pid: false,
         isolate_ipc: false,

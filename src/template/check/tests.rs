@@ -58,7 +58,7 @@ fn every_broken_file_is_an_error_with_its_place() {
     /etc/zchroot/profiles/own.toml:1:11: error: version: this program reads version = 1 only
         version = 2
                   ^
-    /etc/zchroot/templates.d/a.toml:2:1: error: unknown field `usrs`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `keep`, `keep-for`, `setuid`, `source`
+    /etc/zchroot/templates.d/a.toml:2:1: error: unknown field `usrs`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `quota`, `keep`, `keep-for`, `setuid`, `source`
         usrs = []
         ^^^^
     /etc/zchroot/templates.d/c.toml: error: is not to be trusted: everybody may write it (mode 0666)

@@ -29,6 +29,7 @@ fn a_template_of_nothing_but_a_version_has_the_defaults() {
         ipc: false,
         uts: false,
         overlay: Overlay::Disk,
+        quota: None,
         keep: NonZeroU32::new(5).unwrap(),
         keep_for: None,
         setuid: true,
@@ -57,6 +58,7 @@ fn every_key_of_a_template_is_read() {
         uts = true
         overlay = "tmpfs"
         overlay-size = "2G"
+        quota = "10G"
         keep = 1
         keep-for = "30d"
         setuid = false
@@ -85,7 +87,15 @@ fn every_key_of_a_template_is_read() {
     assert!(!template.setuid);
     assert_eq!(template.net, Net::None);
     assert_eq!(template.overlay, Overlay::Tmpfs { size: Some(Size::new(2 << 30)) });
+    assert_eq!(template.quota, Some(Size::new(10 << 30)));
     assert_eq!(template.keep.get(), 1);
+}
+
+#[test]
+fn a_quota_of_next_to_nothing_is_refused() {
+    assert_eq!(parse("version = 1\nquota = \"1M\"").unwrap().quota, Some(Size::new(1 << 20)));
+    let fault = parse("version = 1\nquota = \"1023K\"").unwrap_err();
+    assert!(fault.message.contains("less than 1M"), "{fault:?}");
 }
 
 #[test]
@@ -126,7 +136,7 @@ fn what_is_wrong_with_a_template_is_shown_where_it_is_wrong() {
         ],
     );
     insta::assert_snapshot!(said, @r##"
-    f.toml:2:1: unknown field `usrs`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `keep`, `keep-for`, `setuid`, `source`
+    f.toml:2:1: unknown field `usrs`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `quota`, `keep`, `keep-for`, `setuid`, `source`
         usrs = ["bob"]
         ^^^^
     f.toml:2:9: users: invalid type: string "bob", expected a sequence
@@ -186,7 +196,7 @@ fn what_is_wrong_with_a_template_is_shown_where_it_is_wrong() {
     f.toml:3:10: source.users: invalid type: integer `7`, expected a string
         users = [7]
                  ^
-    f.toml:2:2: unknown field `sources`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `keep`, `keep-for`, `setuid`, `source`
+    f.toml:2:2: unknown field `sources`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `quota`, `keep`, `keep-for`, `setuid`, `source`
         [sources]
          ^^^^^^^
     f.toml:3:1: duplicate key
@@ -237,7 +247,9 @@ fn what_a_shipped_template_says_is_the_default_is_the_default() {
             lines
                 .filter(|line| !line.starts_with(' ') && line.contains(" = "))
                 // None of them has a default that can be written down.
-                .filter(|line| !["shell", "overlay-size", "keep-for"].iter().any(|key| line.starts_with(key)))
+                .filter(|line| {
+                    !["shell", "overlay-size", "quota", "keep-for"].iter().any(|key| line.starts_with(key))
+                })
                 .map(|line| format!("{line}\n"))
                 .collect()
         };
@@ -250,7 +262,7 @@ fn what_a_shipped_template_says_is_the_default_is_the_default() {
 fn a_template_goes_to_json_with_the_keys_of_its_file() {
     let template = parse("version = 1\nroot-users = [\"bob\"]\noverlay = \"tmpfs\"\noverlay-size = \"1K\"");
     let json = serde_json::to_string(&template.unwrap()).unwrap();
-    insta::assert_snapshot!(json, @r###"{"name":"sid","description":"","aliases":[],"profile":"default","users":[],"groups":[],"root-users":["bob"],"root-groups":[],"source":{"users":[],"groups":[],"root-users":[],"root-groups":[],"rollback-users":[],"rollback-groups":[]},"shell":null,"preserve-environment":false,"net":"host","pid":false,"ipc":false,"uts":false,"overlay":{"kind":"tmpfs","size":1024},"keep":5,"keep-for":null,"setuid":true}"###);
+    insta::assert_snapshot!(json, @r###"{"name":"sid","description":"","aliases":[],"profile":"default","users":[],"groups":[],"root-users":["bob"],"root-groups":[],"source":{"users":[],"groups":[],"root-users":[],"root-groups":[],"rollback-users":[],"rollback-groups":[]},"shell":null,"preserve-environment":false,"net":"host","pid":false,"ipc":false,"uts":false,"overlay":{"kind":"tmpfs","size":1024},"quota":null,"keep":5,"keep-for":null,"setuid":true}"###);
 }
 
 proptest! {

@@ -53,7 +53,7 @@ fn templates_come_sorted_and_a_broken_one_does_not_stop_the_others() {
     assert_eq!(names(&loaded.templates), ["a", "a-b", "b"]);
     let broken: Vec<_> = loaded.broken.iter().map(|finding| host.plain(&finding.to_string())).collect();
     insta::assert_snapshot!(broken.join("\n"), @r##"
-    /etc/zchroot/templates.d/broken.toml:2:1: error: unknown field `usrs`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `keep`, `keep-for`, `setuid`, `source`
+    /etc/zchroot/templates.d/broken.toml:2:1: error: unknown field `usrs`, expected one of `version`, `description`, `profile`, `users`, `groups`, `root-users`, `root-groups`, `aliases`, `shell`, `preserve-environment`, `net`, `pid`, `ipc`, `uts`, `overlay`, `overlay-size`, `quota`, `keep`, `keep-for`, `setuid`, `source`
         usrs = []
         ^^^^
     /etc/zchroot/templates.d/open.toml: error: is not to be trusted: everybody may write it (mode 0666)

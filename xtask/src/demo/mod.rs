@@ -103,7 +103,10 @@ fn quoted(word: &str) -> String {
 
 /// Builds the program. The development profile: it is built already where somebody works on it, and nothing in the story
 /// waits for it rather than for a disk.
-fn build(features: &[&str], environment: Vec<(&'static str, std::ffi::OsString)>) -> Result<PathBuf> {
+///
+/// # Errors
+/// It does not build, or cannot be copied.
+pub fn build(features: &[&str], environment: Vec<(&'static str, std::ffi::OsString)>) -> Result<PathBuf> {
     let target = libzfs::target_dir();
     step(format!("building zchroot {}", features.join(" ")).trim_end());
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

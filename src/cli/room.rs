@@ -1,0 +1,160 @@
+//! Room for what a command makes: once more after a sweep, and the sum if that was in vain.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::error::Error;
+use super::{output, source};
+use crate::source::Keep;
+use crate::space::{self, Failure, Item, KeepOf, Sweep, Swept};
+use crate::store::{Outcome, Space, TemplateName};
+use crate::sys::lock::{self, Lock};
+use crate::sys::privilege::raised;
+use crate::sys::signals;
+
+/// How long to wait for others who sweep.
+const TURN: Duration = Duration::from_secs(120);
+
+/// Does `attempt`, which leaves nothing behind when it fails. If there is no room for it, all that may be evicted
+/// is, and it is done once more. `what` completes "no room to ..."; `need` is how many bytes it takes at least, 0 if
+/// that is not known.
+pub(super) fn retrying<T>(
+    context: &Context,
+    what: &str,
+    need: u64,
+    attempt: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let sweep = sweep(context)?;
+    // Who wants to end does not want to wait for a second attempt.
+    let is_no_room = |error: &Error| error.is_no_room() && signals::asked_to_end().is_none();
+    let tell = |error: &Error, swept: &Swept| tell(context, what, error, swept);
+    // Of many who met no room at once each would find the others' second attempts in its way: they take turns.
+    let mut turn = None;
+    let in_turn = || {
+        turn = raised(|| my_turn(context));
+        raised(|| sweep.run())
+    };
+    match space::once_more(in_turn, is_no_room, tell, attempt) {
+        Ok(done) => Ok(done),
+        Err(Failure::Other(error)) => Err(error),
+        Err(Failure::NoRoom { error, swept }) => Err(error.no_room_to(what, &sum(need, &swept))),
+    }
+}
+
+/// Waits for who sweeps just now. It is a courtesy: who does not get it in time goes on without it.
+fn my_turn(context: &Context) -> Option<Lock> {
+    lock::make_folder(&context.layout.locks()).ok()?;
+    Lock::take(&context.layout.sweep_lock(), TURN).ok().flatten()
+}
+
+/// As [`retrying`], for what saves work or gives room back: in the last resort the reserve is given up.
+pub(super) fn saving<T>(
+    context: &Context,
+    what: &str,
+    mut attempt: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    match retrying(context, what, 0, &mut attempt) {
+        Err(error) if error.is_no_room() && released(context) => attempt(),
+        other => other,
+    }
+}
+
+/// Gives the reserve up, if there is one.
+pub(super) fn released(context: &Context) -> bool {
+    let released = context.store().and_then(|store| Ok(raised(|| store.release_reserve())?));
+    match released {
+        Ok(Outcome::Changed) => {
+            context.note("released the reserve; trying once more");
+            true
+        }
+        Ok(Outcome::Unchanged) => false,
+        Err(error) => {
+            tracing::warn!(error = error.text(), "the reserve is not released");
+            false
+        }
+    }
+}
+
+/// Evicts images that are beyond their share of their quota.
+pub(super) fn relieve(context: &Context) -> Result<(Vec<Item>, Vec<String>), Error> {
+    let images = &context.config.images;
+    let Some(quota) = images.quota else { return Ok(Default::default()) };
+    let sessions = context.sessions()?;
+    Ok(raised(|| space::relieve(sessions, quota, images.pressure))?)
+}
+
+/// What a sweep works with.
+pub(super) fn sweep(context: &Context) -> Result<Sweep<'_>, Error> {
+    let grace = context.config.grace.duration();
+    Ok(Sweep { sessions: context.sessions()?, grace, keep: context })
+}
+
+impl KeepOf for Context {
+    fn keep(&self, template: &TemplateName) -> Keep {
+        source::keep(template, self)
+    }
+}
+
+fn tell(context: &Context, what: &str, error: &Error, swept: &Swept) {
+    context.note(&format!("no room to {what}: {}", error.text()));
+    for item in &swept.gone {
+        context.note(&format!("swept {}: {}", item.object, item.reason));
+    }
+    for trouble in &swept.troubles {
+        tracing::warn!(trouble, "not swept");
+    }
+    context.note(&format!("swept {}, {}; trying once more", things(swept.gone.len()), room(swept)));
+}
+
+fn room(swept: &Swept) -> String {
+    let show = |space: Option<Space>| space.map_or("?".to_owned(), |space| output::bytes(space.available));
+    format!("{} available before, {} now", show(swept.before), show(swept.after))
+}
+
+pub(super) fn things(count: usize) -> String {
+    match count {
+        0 => "nothing".to_owned(),
+        1 => "1 thing".to_owned(),
+        _ => format!("{count} things"),
+    }
+}
+
+/// The sum that did not come out right.
+fn sum(need: u64, swept: &Swept) -> String {
+    let available = swept.after.map_or(0, |space| space.available);
+    let missing = match need.checked_sub(available) {
+        Some(missing) if missing > 0 => {
+            format!("{} needed at least, {} missing", output::bytes(need), output::bytes(missing))
+        }
+        _ => format!("more than {} needed", output::bytes(available)),
+    };
+    format!(
+        "{missing}; {}; a sweep evicted {}, which freed {}",
+        room(swept),
+        things(swept.gone.len()),
+        output::bytes(swept.freed())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn swept(before: u64, after: u64) -> Swept {
+        let space = |available| Some(Space { available, total: 1 << 30 });
+        Swept { gone: Vec::new(), troubles: Vec::new(), before: space(before), after: space(after) }
+    }
+
+    #[test]
+    fn the_sum_says_what_was_needed_what_there_was_and_what_the_sweep_freed() {
+        assert_eq!(
+            sum(0, &swept(1 << 20, 5 << 20)),
+            "more than 5.00 MiB needed; 1.00 MiB available before, 5.00 MiB now; a sweep evicted nothing, which \
+             freed 4.00 MiB"
+        );
+        assert!(sum(7 << 20, &swept(0, 5 << 20)).starts_with("7.00 MiB needed at least, 2.00 MiB missing; "));
+        assert!(sum(5 << 20, &swept(0, 5 << 20)).starts_with("more than 5.00 MiB needed"));
+        let unread = Swept { before: None, after: None, ..swept(0, 0) };
+        assert!(sum(1, &unread).contains("? available before, ? now"));
+    }
+}

@@ -1,0 +1,70 @@
+//! Once more: what met no room is tried a second time after a sweep, and never a third.
+//!
+//! No room is ENOSPC (the pool, the file system) or EDQUOT (a quota), wherever it stands among the causes. Any
+//! other failure evicts nothing.
+
+use std::error::Error as StdError;
+use std::io;
+
+use super::sweep::Swept;
+use crate::{session, source};
+
+/// Why it did not work.
+#[derive(Debug)]
+pub enum Failure<E> {
+    /// It is not for lack of room.
+    Other(E),
+    /// There is too little room, also after the sweep.
+    NoRoom {
+        /// The second failure.
+        error: E,
+        /// What the sweep did.
+        swept: Swept,
+    },
+}
+
+/// Tries it; if there is no room, sweeps, tells what that did, and tries once more.
+///
+/// # Errors
+/// The first failure, if it is not for lack of room, else the second.
+pub fn once_more<T, E>(
+    sweep: impl FnOnce() -> Swept,
+    is_no_room: impl Fn(&E) -> bool,
+    tell: impl FnOnce(&E, &Swept),
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, Failure<E>> {
+    let first = match attempt() {
+        Err(error) if is_no_room(&error) => error,
+        other => return other.map_err(Failure::Other),
+    };
+    let swept = sweep();
+    tell(&first, &swept);
+    attempt().map_err(|error| {
+        if is_no_room(&error) { Failure::NoRoom { error, swept } } else { Failure::Other(error) }
+    })
+}
+
+/// Whether there was no room, by the errno among the causes of a failure.
+#[must_use]
+pub fn is_no_room(error: &(dyn StdError + 'static)) -> bool {
+    // What is transparent shows the causes of what is in it, not that itself.
+    if let Some(source::Error::Session(inner)) = error.downcast_ref() {
+        return is_no_room(inner);
+    }
+    if let Some(session::Error::Undo { cause, .. }) = error.downcast_ref() {
+        // Clearing up failed too; what it was about is the first failure.
+        return is_no_room(cause.as_ref());
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        match (error.raw_os_error(), error.get_ref()) {
+            (Some(errno), _) => return matches!(errno, libc::ENOSPC | libc::EDQUOT),
+            (None, Some(inner)) => return is_no_room(inner),
+            (None, None) => {}
+        }
+    }
+    error.source().is_some_and(is_no_room)
+}
+
+#[cfg(test)]
+#[path = "retry_tests.rs"]
+mod tests;

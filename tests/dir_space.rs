@@ -1,0 +1,143 @@
+//! Too little room, on the store of directories: a small file system, filled to where the test wants it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests work on the host as it is"
+)]
+
+mod harness;
+mod space_lab;
+
+use harness::MINIMAL;
+use space_lab::Lab;
+use space_lab::small::Small;
+use space_lab::{MIB, archive, images, runs};
+
+#[test]
+fn dir_space_an_import_succeeds_after_a_sweep() {
+    runs::an_import_succeeds_after_a_sweep(&Small::make(192));
+}
+
+#[test]
+fn dir_space_an_import_that_finds_no_room_leaves_nothing() {
+    runs::an_import_that_finds_no_room_leaves_nothing(&Small::make(128));
+}
+
+#[test]
+fn dir_space_streams_and_layers_end_in_bounded_time() {
+    runs::streams_and_layers_end_in_bounded_time(&Small::make(128));
+}
+
+#[test]
+fn dir_space_many_makers_share_what_there_is() {
+    runs::many_makers_share_what_there_is(&Small::make(128), 92 * MIB);
+}
+
+#[test]
+fn dir_space_sessions_and_commits_succeed_after_a_sweep() {
+    runs::sessions_and_commits_succeed_after_a_sweep(&Small::make(128));
+}
+
+#[test]
+fn dir_space_sessions_and_commits_that_find_no_room_leave_nothing() {
+    runs::sessions_and_commits_that_find_no_room_leave_nothing(&Small::make(128));
+}
+
+#[test]
+fn dir_space_the_reserve_lets_a_full_store_be_cleared_up() {
+    let lab = Small::with_reserve(128, "16M");
+    let path = lab.host().at("/var/lib/zchroot/one-byte");
+    runs::the_reserve_lets_a_full_store_be_cleared_up(&lab, &|| one_byte(&path));
+    // A file that a crash left short is made whole.
+    let reserve = lab.host().at("/var/lib/zchroot/store/reserve");
+    std::fs::File::options().write(true).open(&reserve).unwrap().set_len(4096).unwrap();
+    lab.host().zchroot(["reserve", "lay"]).ok().prints("16.00 MiB of 16.00 MiB laid");
+    // And gone when none is wanted any more.
+    lab.host().configure("version = 1\n[dir]\nreserve = \"0\"\n");
+    lab.host().zchroot(["gc"]).ok();
+    assert!(!reserve.exists());
+}
+
+#[test]
+fn dir_space_a_session_ends_in_a_full_store_without_a_reserve() {
+    let lab = Small::make(128);
+    let host = lab.host();
+    host.define("demo", MINIMAL);
+    host.create("demo");
+    host.zchroot(["begin", "demo", "-n", "one"]).ok();
+    lab.leave(0);
+    host.zchroot(["end", "one"]).ok().says("ended without a note of it");
+    lab.assert_clean();
+}
+
+fn one_byte(path: &std::path::Path) -> std::io::Result<()> {
+    let written = std::fs::write(path, "x");
+    std::fs::remove_file(path)?;
+    written
+}
+
+#[test]
+fn dir_space_below_the_hard_floor_nothing_is_begun() {
+    runs::below_the_hard_floor_nothing_is_begun(&Small::make(128));
+}
+
+#[test]
+fn dir_space_a_quota_that_cannot_be_kept_is_refused() {
+    let lab = Small::make(64);
+    let host = lab.host();
+    host.define("demo", MINIMAL);
+    host.create("demo");
+    let refused = host.zchroot(["begin", "demo", "-n", "one", "--quota", "5M"]).exits(1);
+    refused.says("cannot set the quota of session one: this store cannot limit what a session writes");
+    host.define("demo", &format!("{MINIMAL}quota = \"1G\"\nroot-users = [\"root\"]\n"));
+    host.zchroot(["run", "demo", "--", "true"]).exits(125).says("this store cannot limit");
+    let found = host.zchroot(["check"]).exits(1);
+    assert!(found.text().contains("quota: the store dir cannot limit what a session writes"), "{found}");
+    host.zchroot(["begin", "demo", "--quota", "1K"]).exits(2).says("less than 1M");
+    // What makes a version is not limited, so it can still be changed.
+    host.zchroot(["update", "demo", "--", "true"]).ok();
+    lab.assert_clean();
+}
+
+#[test]
+fn dir_space_a_commit_that_was_cut_short_is_made_whole() {
+    runs::a_commit_that_was_cut_short_is_made_whole(&Small::make(128));
+}
+
+#[test]
+fn dir_space_images_beyond_their_share_go_the_one_used_longest_ago_first() {
+    let lab = Small::make(192);
+    let host = lab.host();
+    let config = host.read("/etc/zchroot/zchroot.toml");
+    host.configure(&format!("{config}[images]\nquota = \"60M\"\npressure = 80\n"));
+    let import = |name: &str| {
+        let archive = archive::tar(host, name, 20);
+        let done = host.zchroot(["image", "import", archive.to_str().unwrap()]).ok();
+        (archive::sha256(&archive)[..12].to_owned(), done)
+    };
+    let (first, _) = import("first");
+    let (second, done) = import("second");
+    assert!(!done.stderr.contains("evicted"), "less than 80%: {done}");
+    let (third, done) = import("third");
+    assert!(!done.stderr.contains("evicted"), "{done}");
+    let dry = host.zchroot(["gc", "--dry-run"]).ok().text();
+    assert!(
+        dry.contains(&format!("{first}: nothing is cloned from it, and images take 80% of 60M")),
+        "{dry}"
+    );
+    let (fourth, done) = import("fourth");
+    assert!(done.stderr.contains(&format!("{first}: nothing is cloned from it")), "{done}");
+    let sorted = |names: &[&String]| {
+        let mut names: Vec<String> = names.iter().map(|name| (*name).clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(&images(&lab).iter().collect::<Vec<_>>()), sorted(&[&second, &third, &fourth]));
+    let run = host.zchroot(["gc"]).ok().text();
+    assert!(run.contains(&format!("{second}: nothing is cloned from it")), "{run}");
+    assert_eq!(sorted(&images(&lab).iter().collect::<Vec<_>>()), sorted(&[&third, &fourth]));
+    host.zchroot(["gc"]).ok().prints("");
+    lab.assert_clean();
+}
