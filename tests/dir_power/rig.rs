@@ -18,7 +18,7 @@ use crate::step::Steps;
 /// Where the state of an installation lies.
 const STATE: &str = "/var/lib/zchroot";
 /// Without digests: they are made in the background, by a process that would keep the file system.
-const CONFIG: &str = "version = 1\ngrace = \"0s\"\ndigests = \"never\"\n";
+const CONFIG: &str = "version = 1\ngrace = \"0s\"\ndigests = \"never\"\n[space]\nhard-floor = \"0\"\nsoft-floor = \"0\"\nsoft-percent = 0\n";
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
