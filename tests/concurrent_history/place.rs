@@ -108,10 +108,12 @@ impl Place {
     }
 }
 
+/// The disk is small and is filled on purpose: without floors.
 fn config(pool: &str) -> String {
+    let space = "[space]\nhard-floor = \"0\"\nsoft-floor = \"0\"\nsoft-percent = 0\n";
     match pool {
-        "" => "version = 1\ngrace = \"20s\"\n".to_owned(),
-        pool => format!("version = 1\nstore = \"zfs\"\ngrace = \"20s\"\n\n[zfs]\npool = \"{pool}\"\n"),
+        "" => format!("version = 1\ngrace = \"20s\"\n{space}"),
+        pool => format!("version = 1\nstore = \"zfs\"\ngrace = \"20s\"\n{space}\n[zfs]\npool = \"{pool}\"\n"),
     }
 }
 
