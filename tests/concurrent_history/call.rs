@@ -115,7 +115,9 @@ impl Called {
             None => Outcome::Info,
             Some(0) => Outcome::Ok,
             Some(_) if says(&["conflict: "]) => Outcome::Fail(Reason::Conflict),
-            Some(_) if says(&["No space left", "Disk quota exceeded", "no room to "]) => Outcome::Fail(Reason::NoRoom),
+            Some(_) if says(&["No space left", "Disk quota exceeded", "no room to "]) => {
+                Outcome::Fail(Reason::NoRoom)
+            }
             Some(_) if is_about_a_session && says(&["there is no session"]) => Outcome::Fail(Reason::Gone),
             Some(_) if says(&["in use by another", "is not ready", "somebody else kept it"]) => {
                 Outcome::Fail(Reason::Busy)
