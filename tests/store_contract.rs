@@ -9,7 +9,7 @@ mod contract;
 
 use contract::Lab;
 use contract::labs::{DirLab, FakeLab};
-use contract::{faults, images, races, rules};
+use contract::{faults, images, pile, races, rules};
 
 /// Makes the tests of one rule, a test per store.
 macro_rules! on_every_store {
@@ -177,19 +177,19 @@ on_every_store! {
         fake_trees_say_when_they_were_made
         dir_trees_say_when_they_were_made
         zfs_trees_say_when_they_were_made;
-    rules::history_does_not_pile_up =>
+    pile::history_does_not_pile_up =>
         fake_history_does_not_pile_up
         dir_history_does_not_pile_up
         zfs_history_does_not_pile_up;
-    rules::what_a_rollback_went_over_goes_when_nothing_keeps_it =>
+    pile::what_a_rollback_went_over_goes_when_nothing_keeps_it =>
         fake_what_a_rollback_went_over_goes_when_nothing_keeps_it
         dir_what_a_rollback_went_over_goes_when_nothing_keeps_it
         zfs_what_a_rollback_went_over_goes_when_nothing_keeps_it;
-    rules::rollbacks_do_not_pile_up =>
+    pile::rollbacks_do_not_pile_up =>
         fake_rollbacks_do_not_pile_up
         dir_rollbacks_do_not_pile_up
         zfs_rollbacks_do_not_pile_up;
-    rules::a_draft_is_tried_out_without_being_touched =>
+    pile::a_draft_is_tried_out_without_being_touched =>
         fake_a_draft_is_tried_out_without_being_touched
         dir_a_draft_is_tried_out_without_being_touched
         zfs_a_draft_is_tried_out_without_being_touched;

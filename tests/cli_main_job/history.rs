@@ -146,3 +146,13 @@ fn dir_young_versions_stay_beyond_the_number_that_is_kept() {
     assert!(check.text().contains("keep-for: \"1 week\" is not a period"), "{check}");
     host.assert_nothing_left();
 }
+
+#[test]
+fn dir_a_template_that_is_not_there_has_no_empty_history() {
+    let host = Installation::with_demo();
+    host.zchroot(["history", "dmeo", "--json"]).exits(4).says("template dmeo has no version");
+    host.define("fresh", crate::harness::MINIMAL);
+    let json = host.zchroot(["history", "fresh", "--json"]).json();
+    assert_eq!(json["versions"].as_array().unwrap().len(), 0, "{json}");
+    assert!(host.zchroot(["list", "--sessions"]).ok().stderr.contains("no sessions; begin one with"));
+}

@@ -218,3 +218,23 @@ fn dir_a_commit_from_inside_the_tree_is_refused_each_time_it_is_tried() {
     host.zchroot(["source", "abort", "work"]).ok();
     host.assert_nothing_left();
 }
+
+#[test]
+fn dir_a_pointer_that_cannot_be_mended_hides_nothing_that_was_recovered() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    lose_mounts(&host, "work");
+    let pointer = host.at("/var/lib/zchroot/templates/demo/current");
+    let target = std::fs::read_link(&pointer).unwrap();
+    std::fs::remove_file(&pointer).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &pointer).unwrap();
+    host.zchroot(["recover"])
+        .exits(1)
+        .prints("work: ready again")
+        .says("template demo: its pointer could not be mended: ");
+    std::fs::remove_file(&pointer).unwrap();
+    std::os::unix::fs::symlink(target, &pointer).unwrap();
+    host.zchroot(["recover"]).ok().prints("work: stands");
+    host.zchroot(["end", "work"]).ok();
+    host.assert_nothing_left();
+}

@@ -7,6 +7,7 @@
 pub(crate) mod faults;
 pub(crate) mod images;
 pub(crate) mod labs;
+pub(crate) mod pile;
 pub(crate) mod races;
 pub(crate) mod rules;
 

@@ -8,7 +8,7 @@ use crate::harness::Installation;
 use crate::ops::{Fate, Ops};
 use crate::rig::{Copy, Cut, Rig};
 use crate::state;
-use crate::work::{self, TEMPLATE};
+use crate::work;
 
 /// The rollback of the work makes this generation, with the tree of the second.
 pub const ROLLED_BACK: usize = 4;
@@ -108,7 +108,7 @@ fn judge(copy: &Copy, promise: &Promise) {
     let after = copy.look();
     assert_eq!(after.is_clean(work::keep(host)), Ok(()));
     assert!(host.left_over().is_empty(), "left over: {:#?}", host.left_over());
-    goes_on(host);
+    work::goes_on(host);
 }
 
 /// The template shows one generation in all its files, the one that its history names, and one that can be.
@@ -144,14 +144,4 @@ fn sessions_are_as_promised(host: &Installation, standing: &[(String, bool)], pr
             host.zchroot(["end", name]).ok();
         }
     }
-}
-
-/// The next version can be committed, and a new session begun on it.
-fn goes_on(host: &Installation) {
-    if work::current(host).is_none() {
-        host.create(TEMPLATE);
-    }
-    host.zchroot(["-q", "update", TEMPLATE, "-m", "next", "--", "sh", "-c", "echo next >/srv/next"]).ok();
-    host.zchroot(["run", TEMPLATE, "-d", "/", "--", "cat", "/srv/next"]).ok().prints("next");
-    host.assert_nothing_left();
 }

@@ -8,7 +8,7 @@ use crate::harness::Installation;
 use crate::ops::{Fate, Ops};
 use crate::rig::{Copy, Cut, Rig};
 use crate::state;
-use crate::work::{self, TEMPLATE};
+use crate::work;
 
 /// One of so many is judged.
 const SHARE: u64 = 4;
@@ -90,7 +90,7 @@ fn judge(copy: &Copy, cut: &Cut, ops: &Ops) {
     assert_eq!(after.is_clean(work::keep(host)), Ok(()));
     assert_eq!(after.pointers_are_right(), Ok(()));
     assert!(host.left_over().is_empty(), "left over: {:#?}", host.left_over());
-    goes_on(host);
+    work::goes_on(host);
 }
 
 /// The template shows one generation in all its files, the one that its history names, and one that can be.
@@ -126,14 +126,4 @@ fn sessions_are_as_promised(
             host.zchroot(["end", name]).ok();
         }
     }
-}
-
-/// The next version can be committed, and a new session begun on it.
-fn goes_on(host: &Installation) {
-    if work::current(host).is_none() {
-        host.create(TEMPLATE);
-    }
-    host.zchroot(["-q", "update", TEMPLATE, "-m", "next", "--", "sh", "-c", "echo next >/srv/next"]).ok();
-    host.zchroot(["run", TEMPLATE, "-d", "/", "--", "cat", "/srv/next"]).ok().prints("next");
-    host.assert_nothing_left();
 }

@@ -95,3 +95,13 @@ pub fn one_generation(done: &Done) -> usize {
     assert_eq!(link, format!("moving-{generation}"), "{done}");
     generation.parse().unwrap()
 }
+
+/// The next version can be committed, and a new session begun on it.
+pub fn goes_on(host: &Installation) {
+    if current(host).is_none() {
+        host.create(TEMPLATE);
+    }
+    host.zchroot(["-q", "update", TEMPLATE, "-m", "next", "--", "sh", "-c", "echo next >/srv/next"]).ok();
+    host.zchroot(["run", TEMPLATE, "-d", "/", "--", "cat", "/srv/next"]).ok().prints("next");
+    host.assert_nothing_left();
+}
