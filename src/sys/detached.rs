@@ -4,7 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::ForkResult;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -27,7 +27,7 @@ const LEAST_NICE: libc::c_int = 19;
 /// Locks by flock(2) that the caller holds are held by it too: the caller has none.
 ///
 /// # Errors
-/// As fork(2). What fails in the process itself nobody hears of.
+/// As fork(2), or the process could not be detached from the caller. What fails in `body` nobody hears of.
 pub fn run(name: &std::ffi::CStr, body: impl FnOnce()) -> io::Result<()> {
     effect::point("fork detached")?;
     // SAFETY: the program has no threads, so the child may do whatever the parent may. It leaves by _exit below and
@@ -36,15 +36,16 @@ pub fn run(name: &std::ffi::CStr, body: impl FnOnce()) -> io::Result<()> {
         ForkResult::Parent { child } => loop {
             match waitpid(child, None) {
                 Err(nix::Error::EINTR) => {}
-                Ok(_) => return Ok(()),
+                Ok(WaitStatus::Exited(_, 0)) => return Ok(()),
+                Ok(WaitStatus::Exited(_, errno)) => return Err(io::Error::from_raw_os_error(errno)),
+                Ok(_) => return Err(io::ErrorKind::Interrupted.into()),
                 Err(error) => return Err(error.into()),
             }
         },
         ForkResult::Child => {
-            let status = if leave(name).is_ok() {
-                i32::from(catch_unwind(AssertUnwindSafe(body)).is_err())
-            } else {
-                1
+            let status = match leave(name) {
+                Ok(()) => i32::from(catch_unwind(AssertUnwindSafe(body)).is_err()),
+                Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
             };
             // SAFETY: _exit(2) has no conditions.
             unsafe { libc::_exit(status) }
@@ -67,7 +68,8 @@ fn leave(name: &std::ffi::CStr) -> io::Result<()> {
     }
     rustix::process::chdir("/")?;
     rustix::thread::set_name(name)?;
-    yield_to_all()
+    yield_to_all();
+    Ok(())
 }
 
 /// Goes into a mount namespace of its own, in which nothing is mounted any more at or below each directory whose path
@@ -95,7 +97,8 @@ pub fn leave_mounts(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn yield_to_all() -> io::Result<()> {
+/// Takes the least priority, as far as the kernel has such: the work is done without it, too.
+fn yield_to_all() {
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: the structure lives on this stack; 0 is this process.
     if unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) } != 0 {
@@ -103,15 +106,7 @@ fn yield_to_all() -> io::Result<()> {
         unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LEAST_NICE) };
     }
     // SAFETY: plain numbers; 0 is this process.
-    let done = unsafe { libc::syscall(libc::SYS_ioprio_set, IO_WHO_PROCESS, 0, IO_CLASS_IDLE) };
-    match done {
-        0 => Ok(()),
-        _ => match io::Error::last_os_error() {
-            // A kernel without such priorities.
-            error if error.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => Ok(()),
-            error => Err(error),
-        },
-    }
+    unsafe { libc::syscall(libc::SYS_ioprio_set, IO_WHO_PROCESS, 0, IO_CLASS_IDLE) };
 }
 
 #[cfg(test)]
