@@ -1,3 +1,4 @@
 fn main() -> std::process::ExitCode {
-    zchroot::cli::main()
+    let name = std::env::args_os().next().unwrap_or_default();
+    if zchroot::schroot::is_name(&name) { zchroot::schroot::main() } else { zchroot::cli::main() }
 }

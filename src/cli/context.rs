@@ -20,7 +20,7 @@ use crate::template::{self, Config, StoreConfig, Template};
 
 /// One call of the program.
 #[derive(Debug)]
-pub(super) struct Context {
+pub(crate) struct Context {
     /// The process and who called it.
     pub process: Process,
     /// Options that every command knows.
@@ -34,7 +34,7 @@ pub(super) struct Context {
 
 impl Context {
     /// Reads the configuration.
-    pub(super) fn open(mut process: Process, globals: Globals) -> Result<Self, Error> {
+    pub(crate) fn open(mut process: Process, globals: Globals) -> Result<Self, Error> {
         let layout = match &globals.root {
             None => Layout::new(Path::new("/")),
             Some(_) if !process.caller().is_root() => {

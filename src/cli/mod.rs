@@ -6,22 +6,22 @@
 mod admit;
 mod args;
 mod check;
-mod context;
+pub(crate) mod context;
 mod create;
 mod diff;
 mod end;
-mod error;
+pub(crate) mod error;
 mod exec;
-mod exit;
+pub(crate) mod exit;
 mod gc;
 mod history;
 mod image;
 mod info;
 mod init;
 mod list;
-mod output;
+pub(crate) mod output;
 mod pin;
-mod policy;
+pub(crate) mod policy;
 mod progress;
 mod rebased;
 mod recover;
@@ -35,6 +35,7 @@ mod verify;
 
 use std::process::ExitCode;
 
+pub(crate) use args::Globals;
 pub use args::{Cli, Command};
 pub use error::Error;
 pub use exit::Status;

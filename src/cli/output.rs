@@ -11,12 +11,12 @@ use super::error::Error;
 ///
 /// # Errors
 /// Stdout refuses, but for a reader that went away.
-pub(super) fn line(text: &str) -> Result<(), Error> {
+pub(crate) fn line(text: &str) -> Result<(), Error> {
     swallow_broken_pipe(writeln!(io::stdout().lock(), "{text}"))
 }
 
 /// Writes a note for people to stderr.
-pub(super) fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     // Nothing can be done for a reader that does not want to be told.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -79,7 +79,7 @@ pub(super) fn time(when: jiff::Timestamp) -> String {
 
 /// Text from a file or a user, with what a terminal would obey made harmless.
 #[must_use]
-pub(super) fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -63,7 +63,7 @@ pub(super) fn may_be_root(context: &Context, access: &Access) -> bool {
 }
 
 /// Whether a template is any of the caller's business.
-pub(super) fn may_know(context: &Context, template: &Template) -> bool {
+pub(crate) fn may_know(context: &Context, template: &Template) -> bool {
     let caller = who(context);
     let allows = |access: &Access, target| {
         matches!(decide(access, &caller, target, &HostAccounts), Verdict::Allowed(_))
@@ -145,7 +145,7 @@ pub(super) fn may_enter(context: &Context, record: &Record, target: &Account) ->
 }
 
 /// Whether the caller began the session, or is root.
-pub(super) fn is_ones_own(context: &Context, record: &Record) -> bool {
+pub(crate) fn is_ones_own(context: &Context, record: &Record) -> bool {
     let caller = who(context);
     caller.uid == 0 || caller.uid == record.owner.uid
 }

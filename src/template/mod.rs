@@ -36,4 +36,5 @@ pub use definition::{Access, Net, Overlay, SourceAccess, Template};
 pub use diagnostic::{Diagnostic, Finding, Place, Severity};
 pub use load::{Error, Loaded, load, may_caller_read, profile, template, templates};
 pub use profile::{HostFile, Mount, MountKind, NssDatabase, Profile, ProfileName};
+pub(crate) use read::ConfigDir;
 pub use space::{Overcommit, OvercommitError, Percent, SpaceConfig};

@@ -29,7 +29,7 @@ fn reading<T>(access: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 
 /// A directory of the configuration that is to be trusted.
 #[derive(Debug)]
-pub(super) struct ConfigDir {
+pub(crate) struct ConfigDir {
     fd: OwnedFd,
     path: PathBuf,
     owner: u32,
@@ -39,23 +39,31 @@ pub(super) struct ConfigDir {
 
 /// A file of the configuration.
 #[derive(Debug)]
-pub(super) struct Source {
-    pub(super) text: String,
+pub(crate) struct Source {
+    pub(crate) text: String,
     /// The caller himself could read it: else nothing of it is shown to him.
-    pub(super) public: bool,
+    pub(crate) public: bool,
 }
 
 impl ConfigDir {
     /// The directory `/etc/zchroot`, whose files belong to `owner`; `None` if there is none.
     pub(super) fn open(layout: &Layout, owner: u32) -> Result<Option<Self>, Error> {
+        let (root, dir) = (layout.root(), layout.config_dir());
+        Self::open_below(root, dir.strip_prefix(root).unwrap_or(Path::new("etc/zchroot")), owner)
+    }
+
+    /// A directory below `root`, whose files belong to `owner`; `None` if there is none.
+    ///
+    /// # Errors
+    /// It or one above it cannot be opened or is not to be trusted.
+    pub(crate) fn open_below(root: &Path, below: &Path, owner: u32) -> Result<Option<Self>, Error> {
         // With the caller's own rights.
-        let public = open(layout.config_dir(), walk_flags(), Mode::empty()).is_ok();
+        let public = open(root.join(below), walk_flags(), Mode::empty()).is_ok();
         reading(|| {
-            let root = layout.root();
             let opened = open(root, directory_flags(), Mode::empty()).map_err(io::Error::from);
             let mut dir = Self { fd: at("open", root, opened)?, path: root.to_owned(), owner, public };
             dir.judge(&dir.path, &dir.fd)?;
-            for part in layout.config_dir().strip_prefix(root).unwrap_or(Path::new("etc/zchroot")) {
+            for part in below {
                 match dir.descend(Path::new(part))? {
                     Some(next) => dir = next,
                     None => return Ok(None),
@@ -66,18 +74,18 @@ impl ConfigDir {
     }
 
     /// A directory in this one; `None` if there is none.
-    pub(super) fn sub(&self, name: &str) -> Result<Option<Self>, Error> {
+    pub(crate) fn sub(&self, name: &str) -> Result<Option<Self>, Error> {
         let public = self.public && self.caller_opens(name, walk_flags());
         Ok(reading(|| self.descend(Path::new(name)))?.map(|dir| Self { public, ..dir }))
     }
 
     /// The path of a file in here, for messages.
-    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+    pub(crate) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// The text of a file in here; `None` if there is none.
-    pub(super) fn read(&self, name: &str) -> Result<Option<Source>, Error> {
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Source>, Error> {
         let public = self.may_caller_read(name);
         reading(|| {
             let path = self.path_of(name);
@@ -102,7 +110,7 @@ impl ConfigDir {
     }
 
     /// The names in here, sorted; those that are not UTF-8 in their closest form.
-    pub(super) fn names(&self) -> Result<Vec<String>, Error> {
+    pub(crate) fn names(&self) -> Result<Vec<String>, Error> {
         reading(|| {
             let entries = Dir::read_from(&self.fd).and_then(Iterator::collect::<Result<Vec<_>, _>>);
             let entries = at("list", &self.path, entries.map_err(io::Error::from))?;
