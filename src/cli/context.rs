@@ -76,7 +76,7 @@ impl Context {
     }
 
     /// The sessions.
-    pub(super) fn sessions(&self) -> Result<Sessions<'_>, Error> {
+    pub(crate) fn sessions(&self) -> Result<Sessions<'_>, Error> {
         Ok(Sessions::new(&self.layout, self.store()?))
     }
 
@@ -91,7 +91,7 @@ impl Context {
     }
 
     /// The definition of a template, by name or alias.
-    pub(super) fn template(&self, name: &TemplateName) -> Result<Template, Error> {
+    pub(crate) fn template(&self, name: &TemplateName) -> Result<Template, Error> {
         Ok(template::template(&self.layout, name.as_str())?)
     }
 
@@ -118,7 +118,7 @@ impl Context {
 
     /// From here on a signal that would end the program waits: until it can be passed on to a command, or until
     /// the operation is whole.
-    pub(super) fn hold_signals() -> Result<Held, Error> {
+    pub(crate) fn hold_signals() -> Result<Held, Error> {
         Held::breaking().map_err(|error| crate::session::Error::sys("hold back", "signals", error).into())
     }
 

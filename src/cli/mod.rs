@@ -28,7 +28,7 @@ mod recover;
 mod reserve;
 mod rollback;
 mod room;
-mod run;
+pub(crate) mod run;
 mod source;
 mod update;
 mod verify;

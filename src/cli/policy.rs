@@ -21,7 +21,7 @@ pub(super) fn who(context: &Context) -> Who {
 }
 
 /// The caller as a session's owner.
-pub(super) fn owner(context: &Context) -> Owner {
+pub(crate) fn owner(context: &Context) -> Owner {
     let caller = context.process.caller();
     Owner { uid: caller.uid().as_raw(), name: caller.name().to_owned() }
 }
@@ -36,7 +36,7 @@ pub(super) fn target(context: &Context, inside: &Inside) -> Result<Account, Erro
 }
 
 /// Refuses whom the lists do not let in as `target`.
-pub(super) fn may_use(
+pub(crate) fn may_use(
     context: &Context,
     template: &TemplateName,
     access: &Access,
@@ -130,7 +130,7 @@ pub(super) fn may_maintain(context: &Context, name: &TemplateName) -> Result<Tem
 }
 
 /// Refuses who did not begin the session, or wants to be somebody else in it than he may be.
-pub(super) fn may_enter(context: &Context, record: &Record, target: &Account) -> Result<(), Error> {
+pub(crate) fn may_enter(context: &Context, record: &Record, target: &Account) -> Result<(), Error> {
     let caller = who(context);
     if caller.uid == 0 {
         return Ok(());
@@ -151,7 +151,7 @@ pub(crate) fn is_ones_own(context: &Context, record: &Record) -> bool {
 }
 
 /// Refuses who did not begin the session.
-pub(super) fn may_end(context: &Context, record: &Record) -> Result<(), Error> {
+pub(crate) fn may_end(context: &Context, record: &Record) -> Result<(), Error> {
     if is_ones_own(context, record) {
         return Ok(());
     }

@@ -81,7 +81,7 @@ fn conclude(ended: Result<Status, Error>, cleared: Result<(), Error>) -> Result<
 }
 
 /// What kind of session is to be begun.
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Ephemeral or named.
     pub kind: Kind,
     /// Its name, if it was given one.
@@ -97,7 +97,7 @@ pub(super) struct Plan {
 }
 
 /// Begins a session of a template for the caller.
-pub(super) fn begin(context: &Context, template: &Template, plan: Plan) -> Result<Begun, Error> {
+pub(crate) fn begin(context: &Context, template: &Template, plan: Plan) -> Result<Begun, Error> {
     let id = match plan.name {
         Some(id) => id,
         None => SessionId::generate(&template.name)

@@ -14,11 +14,13 @@
 //! It has no lock and no state of its own, so nothing to recover: what it reads is the administrator's, what it
 //! begins is zchroot's. Ending it at any point leaves what ending the same command of zchroot's leaves.
 
+mod act;
 mod catalogue;
 mod chroot;
 mod config;
 mod definition;
 mod detail;
+mod enter;
 mod fields;
 mod grammar;
 mod keyfile;
@@ -112,7 +114,7 @@ fn serve_chroots(order: &Order, process: Process) -> Result<Status, Trouble> {
         return Ok(Status::Ok);
     }
     refuse_what_is_no_session(order, &selected)?;
-    Err(Trouble::error("not supported yet"))
+    act::act(order, &selected, &context)
 }
 
 /// All that an order can mean: sessions are read only if it can mean one.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::record::{Record, State};
 use super::{Error, Sessions};
-use crate::sys::enter::{self, Confirm, Directory, Ended, EnterError, Entry, Namespaces, Program};
+use crate::sys::enter::{self, Confirm, Directory, Ended, EnterError, Entry, Namespaces, Note, Program};
 use crate::sys::env::Filter;
 use crate::sys::identity::Account;
 use crate::sys::log::{self, Action, Audit};
@@ -33,6 +33,15 @@ pub struct Wish {
     pub isolate_uts: bool,
 }
 
+/// What schroot's words can ask for besides a [`Wish`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner<'a> {
+    /// The one shell to start where there is no command; nothing stands in for it.
+    pub shell: Option<&'a Path>,
+    /// The word by which the template was chosen.
+    pub alias: Option<&'a str>,
+}
+
 /// Why a command was not run, or not waited for.
 #[derive(Debug, thiserror::Error)]
 pub enum EnterFailure {
@@ -50,6 +59,21 @@ impl Sessions<'_> {
     /// # Errors
     /// The session is not ready, or the command could not be started.
     pub fn enter(&self, record: &Record, wish: &Wish, process: &Process) -> Result<Ended, EnterFailure> {
+        self.enter_in(record, wish, Manner::default(), process, &mut enter::log_note)
+    }
+
+    /// As [`Sessions::enter`], in a manner of its own and with the fallbacks told to `on_note`.
+    ///
+    /// # Errors
+    /// As [`Sessions::enter`].
+    pub fn enter_in(
+        &self,
+        record: &Record,
+        wish: &Wish,
+        manner: Manner<'_>,
+        process: &Process,
+        on_note: &mut dyn FnMut(Note),
+    ) -> Result<Ended, EnterFailure> {
         if record.state != State::Ready {
             return Err(Error::NotReady { id: record.id.clone(), state: record.state.as_str() }.into());
         }
@@ -58,7 +82,7 @@ impl Sessions<'_> {
             return Err(Error::NotReady { id: record.id.clone(), state: "not mounted" }.into());
         }
         let preserve = wish.preserve_environment || record.setup.preserve_environment;
-        let program = program(record, wish, preserve, process);
+        let program = program(record, wish, manner.shell, preserve, process);
         let cgroup = self.cgroup(record)?;
         audit(record, wish, process, &program);
         let entry = Entry {
@@ -69,7 +93,7 @@ impl Sessions<'_> {
                 &wish.target,
                 preserve,
                 &Filter::default(),
-                &session_variables(record, process, &program),
+                &session_variables(record, manner.alias, process, &program),
             ),
             program,
             namespaces: Namespaces {
@@ -84,7 +108,7 @@ impl Sessions<'_> {
             no_new_privs: !record.setup.setuid,
             confirm: Confirm(&|| self.confirm(record)),
         };
-        Ok(enter::enter(&entry)?)
+        Ok(enter::enter_with(&entry, on_note)?)
     }
 
     /// Names come again: between the decision and the entry the session may have ended and another one, of
@@ -98,9 +122,12 @@ impl Sessions<'_> {
 }
 
 /// The command, or the first shell there is: the definition's, with `-p` the caller's, the account's, bash, sh.
-fn program(record: &Record, wish: &Wish, preserve: bool, process: &Process) -> Program {
+fn program(record: &Record, wish: &Wish, shell: Option<&Path>, preserve: bool, process: &Process) -> Program {
     if !wish.command.is_empty() {
         return Program::Argv(wish.command.clone());
+    }
+    if let Some(shell) = shell {
+        return Program::Shell { candidates: vec![shell.to_owned()], login: !preserve };
     }
     let mut candidates: Vec<PathBuf> = Vec::new();
     candidates.extend(record.setup.shell.clone());
@@ -125,7 +152,12 @@ fn directory(wish: &Wish, program: &Program, process: &Process) -> Directory {
 }
 
 /// What schroot tells its commands, under its names: scripts inside look for them.
-fn session_variables(record: &Record, process: &Process, program: &Program) -> Vec<(&'static str, String)> {
+fn session_variables(
+    record: &Record,
+    alias: Option<&str>,
+    process: &Process,
+    program: &Program,
+) -> Vec<(&'static str, String)> {
     let caller = process.caller();
     let group = crate::sys::identity::group_name(caller.gid()).unwrap_or_else(|| caller.gid().to_string());
     vec![
@@ -135,7 +167,7 @@ fn session_variables(record: &Record, process: &Process, program: &Program) -> V
         ("SCHROOT_UID", caller.uid().to_string()),
         ("SCHROOT_GID", caller.gid().to_string()),
         ("SCHROOT_CHROOT_NAME", record.template.to_string()),
-        ("SCHROOT_ALIAS_NAME", record.template.to_string()),
+        ("SCHROOT_ALIAS_NAME", alias.unwrap_or(record.template.as_str()).to_owned()),
         ("SCHROOT_SESSION_ID", record.id.to_string()),
     ]
 }

@@ -23,7 +23,7 @@ mod standing;
 use std::time::Duration;
 
 pub use begin::{Begun, Request};
-pub use enter::{EnterFailure, Wish};
+pub use enter::{EnterFailure, Manner, Wish};
 pub use error::Error;
 pub use record::{Kind, Owner, Record, Records, State};
 pub use recover::{Recovered, Recovery};

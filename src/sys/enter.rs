@@ -189,7 +189,12 @@ impl EnterError {
 /// # Errors
 /// The program did not start.
 pub fn enter(entry: &Entry<'_>) -> Result<Ended, EnterError> {
-    enter_with(entry, &mut |note| match note {
+    enter_with(entry, &mut log_note)
+}
+
+/// Logs a fallback as a warning.
+pub fn log_note(note: Note) {
+    match note {
         Note::DirectoryFallback { wanted, why, instead } => {
             tracing::warn!(
                 "cannot change to directory ‘{}’: {why}; falling back to ‘{}’",
@@ -204,7 +209,7 @@ pub fn enter(entry: &Entry<'_>) -> Result<Ended, EnterError> {
                 instead.display()
             );
         }
-    })
+    }
 }
 
 /// As [`enter`], with the fallbacks told to `on_note`.

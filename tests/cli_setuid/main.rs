@@ -10,6 +10,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 mod images;
+mod schroot;
 mod world;
 
 use world::{ALICE, BOB, CAROL, DAVE, World, close_standard, limit};

@@ -97,7 +97,7 @@ impl World {
         std::fs::set_permissions(dir.join("lib/shared"), Permissions::from_mode(0o1777)).unwrap();
         std::fs::write(dir.join("etc/passwd"), PASSWD).unwrap();
         std::fs::write(dir.join("etc/group"), GROUP).unwrap();
-        for (name, mode) in [("zchroot", 0o4755), ("plain", 0o755)] {
+        for (name, mode) in [("zchroot", 0o4755), ("schroot", 0o4755), ("plain", 0o755)] {
             let program = dir.join("bin").join(name);
             std::fs::copy(binary(), &program).unwrap();
             chown(&program, Some(0), Some(0)).unwrap();
@@ -162,6 +162,11 @@ impl World {
     /// Writes a database of the host.
     pub(crate) fn write_etc(&self, name: &str, text: &str) {
         std::fs::write(self.dir.join("etc").join(name), text).unwrap();
+    }
+
+    /// A place in `/etc`.
+    pub(crate) fn etc(&self, path: &str) -> PathBuf {
+        self.dir.join("etc").join(path)
     }
 
     /// A place in `/var/lib`.

@@ -1,0 +1,241 @@
+//! The actions that work in sessions: automatic, begin, run, end, recover. For templates of zchroot.
+//!
+//! The commands of `cli` do the work; here are only schroot's order of things, its words and its statuses.
+
+use std::ffi::OsString;
+
+use super::catalogue::Selected;
+use super::chroot::{Origin, Role};
+use super::enter::{self, Enter};
+use super::order::{Action, Order};
+use super::say::{Line, Trouble};
+use crate::cli::context::Context;
+use crate::cli::error::Error;
+use crate::cli::exit::Status;
+use crate::cli::run::{self, Plan};
+use crate::cli::{output, policy};
+use crate::session::{Begun, Kind, Record, Recovered, State};
+use crate::store::SessionId;
+use crate::sys::identity::{self, Account};
+use crate::sys::privilege::raised;
+use crate::template::Template;
+
+/// Carries an order out on what it selected, one after the other; the last status counts, the first trouble stops.
+///
+/// # Errors
+/// Something was refused or failed.
+pub(super) fn act(order: &Order, selected: &[Selected<'_>], context: &Context) -> Result<Status, Trouble> {
+    let act = Act { order, context, target: target(order, context)? };
+    let mut status = Status::Ok;
+    for one in selected {
+        act.refuse_keys()?;
+        status = match one.chroot.origin {
+            Origin::Configured => Err(unsupported(one)),
+            Origin::Ours => act.on(one),
+        }?;
+    }
+    Ok(status)
+}
+
+/// What is defined in schroot's own configuration can be shown, but not yet entered.
+fn unsupported(one: &Selected<'_>) -> Trouble {
+    let kind = one.chroot.definition.kind.word();
+    let never = matches!(kind, "lvm-snapshot" | "custom");
+    let yet = if never { "" } else { " yet" };
+    Trouble::error(format!("{}: Sessions of chroots of type ‘{kind}’ are not supported{yet}", one.word))
+        .and_info("A template of zchroot with this name is used in its place: see zchroot(8), create")
+}
+
+struct Act<'a> {
+    order: &'a Order,
+    context: &'a Context,
+    target: Account,
+}
+
+/// Who a command is to be: the named one, or the caller.
+fn target(order: &Order, context: &Context) -> Result<Account, Trouble> {
+    match &order.user {
+        None => Ok(context.process.caller().account().clone()),
+        Some(name) => Account::by_name(name).map_err(|error| match error {
+            identity::Error::NoName(name) => Trouble::error(format!("User ‘{name}’ not found")),
+            other => Trouble::error(crate::sys::chain(&other)),
+        }),
+    }
+}
+
+fn not_authorised() -> Trouble {
+    Trouble::hushable("Access not authorised")
+        .and_info("You do not have permission to access the schroot service.")
+        .and_info("This failure will be reported.")
+}
+
+fn setup_failed(name: &str, stage: &str, error: &Error) -> Trouble {
+    Trouble::hushable(format!("{name}: Chroot setup failed: stage={stage}: {}", error.text()))
+}
+
+impl Act<'_> {
+    fn on(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
+        match (self.order.action, &one.chroot.role) {
+            (Action::Automatic | Action::Begin, Role::Source) => Err(Trouble::error(format!(
+                "{}: Source sessions are not supported yet; ‘zchroot update {}’ changes the template",
+                one.word,
+                one.chroot.name()
+            ))),
+            (Action::Automatic, _) => self.automatic(one),
+            (Action::Begin, _) => self.begin_named(one),
+            (Action::Run, _) => self.run(one),
+            (Action::End, _) => self.end(one),
+            (_, _) => self.recover(one),
+        }
+    }
+
+    /// No template lets its users set keys.
+    fn refuse_keys(&self) -> Result<(), Trouble> {
+        let Some((key, _)) = self.order.options.first() else { return Ok(()) };
+        let root = self.context.process.caller().is_root();
+        let lists =
+            if root { "user-modifiable-keys or root-modifiable-keys" } else { "user-modifiable-keys" };
+        Err(Trouble::error(format!("Configuration key ‘{key}’ is not permitted to be modified."))
+            .and_info(format!("The key is not present in {lists}")))
+    }
+
+    fn begin(&self, one: &Selected<'_>, kind: Kind) -> Result<Begun, Trouble> {
+        let template = self.template(one)?;
+        policy::may_use(self.context, &template.name, &template.access, &self.target)
+            .map_err(|_| not_authorised())?;
+        let name = self.order.session_name.as_ref().map(|name| name.parse::<SessionId>());
+        let name =
+            name.transpose().map_err(|error| Trouble::error(format!("Invalid session name: {error}")))?;
+        let id = name.as_ref().map_or_else(|| one.chroot.name().to_owned(), ToString::to_string);
+        let plan = Plan { kind, name, at: None, image: None, quota: None, isolation: None };
+        run::begin(self.context, &template, plan).map_err(|error| match error.status() {
+            Status::Busy => Trouble::hushable(format!("{id}: Failed to lock chroot: {}", error.text())),
+            _ => setup_failed(&id, "setup-start", &error),
+        })
+    }
+
+    fn template(&self, one: &Selected<'_>) -> Result<Template, Trouble> {
+        let name =
+            one.chroot.name().parse().map_err(|_| Trouble::error(format!("{}: Invalid name", one.word)))?;
+        self.context
+            .template(&name)
+            .map_err(|error| Trouble::error(format!("{}: {}", one.word, error.text())))
+    }
+
+    /// A session around one command.
+    fn automatic(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
+        let _held = hold_signals()?;
+        let begun = self.begin(one, Kind::Ephemeral)?;
+        let ended = self.enter(&begun.record, Some(one.word));
+        let id = begun.record.id.clone();
+        let cleared = self.sessions()?.end_raised(begun);
+        let cleared = cleared.map_err(|error| setup_failed(id.as_str(), "setup-stop", &error));
+        match (ended, cleared) {
+            (ended, Ok(())) => ended,
+            // What the command said has the word; what is left is recorded, and recover ends it.
+            (Ok(status), Err(trouble)) if status.code() != 0 => {
+                trouble.print(self.is_quiet());
+                Ok(status)
+            }
+            (Err(first), Err(trouble)) => {
+                first.print(self.is_quiet());
+                Err(trouble)
+            }
+            (Ok(_), Err(trouble)) => Err(trouble),
+        }
+    }
+
+    fn begin_named(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
+        let _held = hold_signals()?;
+        let begun = self.begin(one, Kind::Named)?;
+        output::line(begun.record.id.as_str()).map_err(|error| Trouble::error(error.text()))?;
+        Ok(Status::Ok)
+    }
+
+    fn run(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
+        let record = self.record(one)?;
+        policy::may_enter(self.context, &record, &self.target).map_err(|_| not_authorised())?;
+        self.enter(&record, None)
+    }
+
+    fn enter(&self, record: &Record, alias: Option<&str>) -> Result<Status, Trouble> {
+        let command: Vec<OsString> = match self.order.command.first() {
+            // An empty word is as none: a login shell.
+            Some(first) if first.is_empty() => Vec::new(),
+            _ => self.order.command.clone(),
+        };
+        let alias = alias.map(|word| word.split_once(':').map_or(word, |(_, name)| name));
+        enter::enter(&Enter {
+            order: self.order,
+            context: self.context,
+            target: &self.target,
+            record,
+            alias,
+            command,
+        })
+    }
+
+    fn end(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
+        let record = self.record(one)?;
+        policy::may_end(self.context, &record).map_err(|_| not_authorised())?;
+        let _held = hold_signals()?;
+        let sessions = self.sessions()?;
+        let ended = raised(|| sessions.0.end(sessions.0.lock(&record.id)?));
+        ended.map_err(|error| setup_failed(record.id.as_str(), "setup-stop", &error.into()))?;
+        Ok(Status::Ok)
+    }
+
+    /// A session that stands is left as it is; else all are recovered, as at boot, and this one is told of.
+    fn recover(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
+        let record = self.record(one)?;
+        policy::may_end(self.context, &record).map_err(|_| not_authorised())?;
+        let sessions = self.sessions()?;
+        let failed = |error: &Error| setup_failed(record.id.as_str(), "setup-recover", error);
+        let stands = raised(|| sessions.0.is_mounted(&record)).map_err(|error| failed(&error.into()))?;
+        if record.state == State::Ready && stands {
+            return Ok(Status::Ok);
+        }
+        if !self.context.process.caller().is_root() {
+            return Err(not_authorised());
+        }
+        let recovery = raised(|| sessions.0.recover()).map_err(|error| failed(&error.into()))?;
+        match recovery.sessions.into_iter().find(|(id, _)| *id == record.id) {
+            Some((_, Recovered::Failed(error))) => Err(failed(&error.into())),
+            Some((id, Recovered::Ended)) => {
+                Line::Info(format!("{id}: was not whole and has been ended")).print();
+                Ok(Status::Ok)
+            }
+            _ => Ok(Status::Ok),
+        }
+    }
+
+    fn record(&self, one: &Selected<'_>) -> Result<Record, Trouble> {
+        let gone = || Trouble::error(format!("{}: Chroot not found", one.word));
+        let id: SessionId = one.chroot.name().parse().map_err(|_| gone())?;
+        let sessions = self.sessions()?;
+        // It may have ended since it was selected.
+        raised(|| sessions.0.records().load(&id)).map_err(|_| gone())
+    }
+
+    fn sessions(&self) -> Result<Sessions<'_>, Trouble> {
+        let sessions = self.context.sessions().map_err(|error| Trouble::error(error.text()))?;
+        Ok(Sessions(sessions))
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.order.verbosity == super::order::Verbosity::Quiet
+    }
+}
+
+/// The sessions, with privilege.
+struct Sessions<'a>(crate::session::Sessions<'a>);
+
+impl Sessions<'_> {
+    fn end_raised(&self, begun: Begun) -> Result<(), Error> {
+        Ok(raised(|| self.0.end(begun))?)
+    }
+}
+
+fn hold_signals() -> Result<crate::sys::signals::Held, Trouble> {
+    Context::hold_signals().map_err(|error| Trouble::error(error.text()))
+}
