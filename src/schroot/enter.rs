@@ -53,7 +53,7 @@ pub(super) fn enter(enter: &Enter<'_>) -> Result<Status, Trouble> {
         Ok(Ended::Signaled(signal)) => {
             Err(Trouble::hushable(format!("Child terminated by signal ‘{}’", signal_name(signal))))
         }
-        Err(EnterFailure::Enter(error)) => Err(trouble_of(&error)),
+        Err(EnterFailure::Enter(error)) => Err(trouble_of(&error).after(shell_refused(enter, &error))),
         Err(EnterFailure::Session(error)) => {
             Err(Trouble::hushable(format!("{}: {}", record.id, crate::sys::chain(&error))))
         }
@@ -84,16 +84,10 @@ fn lines_of(note: Note) -> Vec<Line> {
             Line::Info(NO_DIRECTORY.to_owned()),
             Line::Warning(format!("Falling back to directory ‘{}’", instead.display())),
         ],
-        Note::ShellFallback { wanted, why, instead } => {
-            let wanted = wanted.display();
-            let why = plain_reason(&why);
-            vec![
-                Line::Warning(format!(
-                    "Shell ‘{wanted}’ not available: {wanted}: Failed to stat file: {why}"
-                )),
-                Line::Warning(format!("Falling back to shell ‘{}’", instead.display())),
-            ]
-        }
+        Note::ShellFallback { wanted, why, instead } => vec![
+            no_shell(&wanted, &why),
+            Line::Warning(format!("Falling back to shell ‘{}’", instead.display())),
+        ],
     }
 }
 
@@ -113,6 +107,21 @@ fn trouble_of(error: &EnterError) -> Trouble {
         }
         EnterError::Setup { .. } => Trouble::hushable(crate::sys::chain(error)),
     }
+}
+
+/// Of the one shell that was asked for it is said, too, that it is not there.
+fn shell_refused(enter: &Enter<'_>, error: &EnterError) -> Vec<Line> {
+    match (error, &enter.order.shell) {
+        (EnterError::NotFound { source, .. }, Some(shell)) if enter.command.is_empty() => {
+            vec![no_shell(shell, source)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn no_shell(wanted: &Path, why: &io::Error) -> Line {
+    let (wanted, why) = (wanted.display(), plain_reason(why));
+    Line::Warning(format!("Shell ‘{wanted}’ not available: {wanted}: Failed to stat file: {why}"))
 }
 
 /// The reason without the number that the standard library adds.

@@ -135,8 +135,16 @@ fn catalogue(order: &Order, context: &Context) -> Result<Catalogue, Trouble> {
     let configured = configured.map(|(_, definition)| Chroot::of(definition, Origin::Configured));
     let chroots: Vec<Chroot> = ours.iter().cloned().chain(configured).collect();
     let mut catalogue = Catalogue::new(chroots);
-    if means_sessions(order) {
-        let (sessions, damaged) = ours::all_sessions(context, &ours);
+    if order.knows_sessions() {
+        let (sessions, damaged) = if order.chroots.is_empty() && order.all.sessions {
+            ours::all_sessions(context, &ours)
+        } else {
+            ours::named_sessions(
+                context,
+                order.chroots.iter().filter_map(|word| in_session(order, word)),
+                &ours,
+            )
+        };
         warnings.extend(damaged);
         sessions.into_iter().for_each(|session| catalogue.add_session(session));
     }
@@ -144,10 +152,15 @@ fn catalogue(order: &Order, context: &Context) -> Result<Catalogue, Trouble> {
     Ok(catalogue)
 }
 
-fn means_sessions(order: &Order) -> bool {
+/// The name in a word that means a session: only such a record is read.
+fn in_session<'a>(order: &Order, word: &'a str) -> Option<&'a str> {
     let by_default = matches!(order.action, Action::Run | Action::End | Action::Recover);
-    let named = order.chroots.iter().any(|word| by_default || word.starts_with("session:"));
-    order.knows_sessions() && (order.all.sessions || named)
+    match word.split_once(':') {
+        Some(("session", name)) => Some(name),
+        Some(("", name)) => by_default.then_some(name),
+        Some(_) => None,
+        None => by_default.then_some(word),
+    }
 }
 
 /// What is meant. Who asked for what is not there is told what could not be read, too: it may stand there.

@@ -9,8 +9,8 @@ use super::definition::{Definition, Kind, Lists, Mountable, Source, Union};
 use super::say::Line;
 use crate::cli::context::Context;
 use crate::cli::policy;
-use crate::session::{self as sessions, Record, Records};
-use crate::store::TemplateName;
+use crate::session::{self as sessions, Record, Records, record};
+use crate::store::{SessionId, TemplateName};
 use crate::sys::privilege::raised;
 use crate::template::{self, Access, AccountName, StoreConfig, Template};
 
@@ -94,6 +94,23 @@ pub(super) fn all_sessions(context: &Context, templates: &[Chroot]) -> (Vec<Chro
         }
         Err(error) => (Vec::new(), vec![Line::Warning(crate::sys::chain(&error))]),
     }
+}
+
+/// The sessions that words name, as sessions of `templates`; what is no session is left to be missed.
+pub(super) fn named_sessions<'a>(
+    context: &Context,
+    words: impl Iterator<Item = &'a str>,
+    templates: &[Chroot],
+) -> (Vec<Chroot>, Vec<Line>) {
+    let (mut chroots, mut damaged) = (Vec::new(), Vec::new());
+    for id in words.filter_map(|word| word.parse::<SessionId>().ok()) {
+        match raised(|| Records::new(&context.layout).load(&id)) {
+            Ok(record) => chroots.push(of_record(context, &record, templates)),
+            Err(record::Error::Unknown(_)) => {}
+            Err(error) => damaged.push(Line::Warning(format!("{id}: {}", crate::sys::chain(&error)))),
+        }
+    }
+    (chroots, damaged)
 }
 
 /// A session as a chroot. Whose it is is told to whoever it is, and to root.

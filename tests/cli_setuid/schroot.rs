@@ -242,5 +242,11 @@ fn dir_setuid_schroot_gives_a_command_the_variables_that_scripts_look_for() {
     let shell =
         order(&world, ALICE, &["-c", &name, "-d", "/", "-s", "/usr/bin/sh", "--", ""]).input("echo $0\n");
     gives(shell.run(), "-sh\n");
+    let done = order(&world, ALICE, &["-c", &name, "-d", "/", "-s", "/bin/nosuchshell"]).run();
+    refuses(
+        done,
+        "W: Shell ‘/bin/nosuchshell’ not available: /bin/nosuchshell: Failed to stat file: No such file or directory\n\
+        E: Failed to execute “/bin/nosuchshell”: No such file or directory\n",
+    );
     world.assert_nothing_left();
 }
