@@ -14,7 +14,7 @@ use crate::cli::error::Error;
 use crate::cli::exit::Status;
 use crate::cli::run::{self, Plan};
 use crate::cli::{output, policy};
-use crate::session::{Begun, Kind, Record, Recovered, State};
+use crate::session::{Begun, Kind, Record, Recovered, State, record};
 use crate::store::SessionId;
 use crate::sys::identity::{self, Account};
 use crate::sys::privilege::raised;
@@ -213,8 +213,11 @@ impl Act<'_> {
         let gone = || Trouble::error(format!("{}: Chroot not found", one.word));
         let id: SessionId = one.chroot.name().parse().map_err(|_| gone())?;
         let sessions = self.sessions()?;
-        // It may have ended since it was selected.
-        raised(|| sessions.0.records().load(&id)).map_err(|_| gone())
+        raised(|| sessions.0.records().load(&id)).map_err(|error| match error {
+            // It ended since it was selected.
+            record::Error::Unknown(_) => gone(),
+            other => Trouble::error(format!("{id}: {}", crate::sys::chain(&other))),
+        })
     }
 
     fn sessions(&self) -> Result<Sessions<'_>, Trouble> {

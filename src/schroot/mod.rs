@@ -136,7 +136,10 @@ fn catalogue(order: &Order, context: &Context) -> Result<Catalogue, Trouble> {
     let chroots: Vec<Chroot> = ours.iter().cloned().chain(configured).collect();
     let mut catalogue = Catalogue::new(chroots);
     if order.knows_sessions() {
-        let (sessions, damaged) = if order.chroots.is_empty() && order.all.sessions {
+        let all = order.chroots.is_empty() && order.all.sessions;
+        let (sessions, damaged) = if all && order.action == Action::List {
+            ours::session_names(context)
+        } else if all {
             ours::all_sessions(context, &ours)
         } else {
             ours::named_sessions(

@@ -4,7 +4,7 @@
 //! `zfs-snapshot`, in directories `directory` with a union of type `overlay`. Both mean "a private copy that goes
 //! with the session". Who may not know a template sees its name, as on `zchroot list`.
 
-use super::chroot::{Chroot, Origin, SessionFacts, described, session};
+use super::chroot::{Chroot, Origin, Role, SessionFacts, described, session};
 use super::definition::{Definition, Kind, Lists, Mountable, Source, Union};
 use super::say::Line;
 use crate::cli::context::Context;
@@ -79,6 +79,28 @@ fn kind(context: &Context, template: &TemplateName) -> Kind {
             }
         }
     }
+}
+
+/// All sessions as no more than their names: no record is read.
+pub(super) fn session_names(context: &Context) -> (Vec<Chroot>, Vec<Line>) {
+    match raised(|| Records::new(&context.layout).ids()) {
+        Ok(ids) => (ids.iter().map(only_named).collect(), Vec::new()),
+        Err(error) => (Vec::new(), vec![Line::Warning(crate::sys::chain(&error))]),
+    }
+}
+
+fn only_named(id: &SessionId) -> Chroot {
+    let kind = Kind::Directory { directory: String::new(), union: None };
+    let facts = SessionFacts {
+        mount_location: String::new(),
+        original: String::new(),
+        selected: String::new(),
+        purged: true,
+        snapshot: String::new(),
+        clone: String::new(),
+    };
+    let definition = Definition::new(id.as_str(), kind);
+    Chroot { definition, role: Role::Session(facts), origin: Origin::Ours }
 }
 
 /// All sessions, as sessions of `templates`.

@@ -251,16 +251,22 @@ impl<'a> Records<'a> {
         Ok(file::stat(&self.layout.record(id))?.is_some())
     }
 
+    /// The names of all sessions that have a record, readable or not.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn ids(&self) -> Result<Vec<SessionId>, Error> {
+        let names = file::list(&self.layout.records())?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")?.parse().ok()).collect())
+    }
+
     /// Reads all.
     ///
     /// # Errors
     /// The folder cannot be read.
     pub fn all(&self) -> Result<All, Error> {
         let mut all = All::default();
-        for name in file::list(&self.layout.records())? {
-            let Some(id) = name.strip_suffix(".toml").and_then(|stem| stem.parse::<SessionId>().ok()) else {
-                continue;
-            };
+        for id in self.ids()? {
             match self.load(&id) {
                 Ok(record) => all.records.push(record),
                 // It ended while we were reading.

@@ -227,6 +227,23 @@ fn dir_setuid_schroot_says_what_it_cannot_do_yet() {
 }
 
 #[test]
+fn dir_setuid_schroot_lists_a_session_whose_record_is_damaged_and_serves_the_others() {
+    let world = world();
+    let session = format!("{}-s", world.template);
+    schroot(&world, ALICE, &["-b", "-c", &world.template, "-n", &session]).ok();
+    std::fs::write(world.lib("zchroot/sessions/broken.toml"), "what\n").unwrap();
+    let all = format!("session:broken\nsession:pl\nsession:{session}\n");
+    gives(schroot(&world, ALICE, &["-l", "--all-sessions"]), &all);
+    gives(schroot(&world, ALICE, &["-r", "-c", &session, "-d", "/", "--", "pwd"]), "/\n");
+    let done = schroot(&world, ALICE, &["-e", "-c", "broken"]).exits(1);
+    assert!(done.stderr.starts_with("W: broken: the record "), "{done}");
+    assert!(done.stderr.ends_with("E: broken: Chroot not found\n"), "{done}");
+    std::fs::remove_file(world.lib("zchroot/sessions/broken.toml")).unwrap();
+    gives(schroot(&world, ALICE, &["-e", "-c", &session]), "");
+    world.assert_nothing_left();
+}
+
+#[test]
 fn dir_setuid_schroot_gives_a_command_the_variables_that_scripts_look_for() {
     let world = world();
     let name = world.template.clone();
