@@ -1,10 +1,10 @@
 #!/bin/sh
-# Runs a table of invocations of schroot and prints what each did, in the form of recorded.txt.
+# Runs a table of invocations of schroot and prints what each did, in the form of the *.recorded files.
 # usage, as root: drive.sh PROGRAM TABLE
 #
 # PROGRAM is put in place as `schroot`: Debian's own /usr/bin/schroot to record, zchroot to compare. All happens
-# in a mount namespace of its own, where /etc/schroot has just the configuration that the table names and both
-# programs find no state; the host's /etc/schroot is not touched.
+# in a mount namespace of its own with an /etc, /var/lib and /run of its own: /etc/schroot has just the configuration
+# that the table names, and neither program finds any state. Nothing of the host is touched.
 #
 # A line of the table is a command for sh, or `= TEXT`, which makes TEXT (as printf's %b) the one file in chroot.d;
 # `= main` stands for main.conf.
@@ -20,21 +20,16 @@ if [ -z "${ZCHROOT_FACE_INSIDE:-}" ]; then
 fi
 work=$ZCHROOT_FACE_INSIDE
 mount -t tmpfs none "$work"
-mkdir -p "$work/bin" "$work/etc/chroot.d" "$work/empty" "$work/schroot/session" "$work/schroot/unpack" \
-    "$work/schroot/union/overlay" "$work/schroot/union/underlay"
+mkdir -p "$work/bin" "$work/etc" "$work/lib/schroot/session" "$work/lib/schroot/unpack" "$work/run" \
+    "$work/lib/schroot/union/overlay" "$work/lib/schroot/union/underlay"
 ln -s "$(realpath "$1")" "$work/bin/schroot"
-[ ! -d /etc/schroot ] || for part in /etc/schroot/*; do
-    case $part in */schroot.conf | */chroot.d) ;; *) cp -a "$part" "$work/etc/" ;; esac
-done
-echo '# nothing' > "$work/etc/schroot.conf"
-over() {
-    mkdir -p "$2" && mount --bind "$1" "$2"
-}
-over "$work/etc" /etc/schroot
-over "$work/schroot" /var/lib/schroot
-for dir in /etc/zchroot /var/lib/zchroot /run/zchroot; do
-    mkdir -p "$work/empty$dir" && over "$work/empty$dir" "$dir"
-done
+cp -a /etc/. "$work/etc/"
+rm -rf "$work/etc/zchroot" "$work/etc/schroot/chroot.d"
+mkdir -p "$work/etc/schroot/chroot.d"
+echo '# nothing' > "$work/etc/schroot/schroot.conf"
+mount --bind "$work/etc" /etc
+mount --bind "$work/lib" /var/lib
+mount --bind "$work/run" /run
 PATH=$work/bin:$PATH
 export PATH
 cd /
