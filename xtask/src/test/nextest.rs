@@ -80,10 +80,13 @@ pub fn machine(machine: Machine, tests: Tests<'_>) -> Result<Tally> {
         return Ok(Tally::default());
     }
     let tree = vm::test::Tree::own(machine);
-    let junit = tree.results.join("junit.xml");
-    remove(&junit)?;
-    let status = vm::test::run(machine, &tree, &expression, tests.effort, tests.effort.machine_limit())?;
-    collect(machine.name(), &junit, Some(i32::from(status)), || Ok(ignored_in(&list)))
+    let limit = tests.effort.machine_limit();
+    let parts = vm::test::run(machine, &tree, &expression, tests.effort, limit)?;
+    let mut tally = Tally { skipped: ignored_in(&list), ..Tally::default() };
+    for part in parts {
+        tally.add(collect(machine.name(), &part.junit, Some(i32::from(part.status)), || Ok(Vec::new()))?);
+    }
+    Ok(tally)
 }
 
 /// A nextest command for the tests of an expression.
