@@ -44,13 +44,9 @@ fn made(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     lock.lock().unwrap();
     if !dir.exists() {
         for old in std::fs::read_dir(base).unwrap().map(|entry| entry.unwrap()) {
-            let rest = old
-                .file_name()
-                .to_str()
-                .and_then(|old| old.strip_prefix(name)?.strip_prefix('-').map(str::to_owned));
-            if rest.is_some_and(|rest| {
-                rest.starts_with(|c: char| c.is_ascii_hexdigit()) && !rest.starts_with("oci")
-            }) {
+            let old_name = old.file_name().into_string().unwrap();
+            let hash = old_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+            if hash.is_some_and(|hash| hash.starts_with(|c: char| c.is_ascii_hexdigit())) {
                 run("rm", &["-rf", "--one-file-system", text(&old.path())]);
             }
         }
