@@ -5,8 +5,10 @@
 //! archive.rs  the walk over headers, extensions and data
 //! header.rs   what one header and its extensions say
 //! pax.rs      records of extended headers
+//! acl.rs      ACLs that are text
 //! ```
 
+mod acl;
 pub(super) mod archive;
 mod header;
 mod pax;

@@ -13,8 +13,8 @@
 //! [`report`] only. Nothing is kept of a tree that failed: the caller drops the draft.
 //!
 //! Kept: content, holes, modes with setuid bits, numeric owners, times to the nanosecond, symlinks, hard links,
-//! device nodes, fifos, extended attributes `user.*`, `security.capability` and ACLs stored as such. What is left
-//! out is in [`Filled::notes`].
+//! device nodes, fifos, extended attributes `user.*`, `security.capability` and ACLs. What is left out is in
+//! [`Filled::notes`].
 
 mod attributes;
 mod clear;

@@ -13,11 +13,12 @@ use super::effort::Effort;
 use super::select::{self, Kind, Place};
 use super::tally::{Skip, Tally};
 use crate::debian::{self, libzfs};
+use crate::demo;
 use crate::program;
 use crate::vm::{self, Machine};
 
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 18] = [
     "busybox-static",
     "mmdebstrap",
     "strace",
@@ -31,6 +32,11 @@ const PROGRAMS: [&str; 13] = [
     "e2fsprogs",
     "xfsprogs",
     "btrfs-progs",
+    "zstd",
+    "bzip2",
+    "acl",
+    "attr",
+    "libcap2-bin",
 ];
 
 /// Which tests a run is of, and how.
@@ -59,6 +65,8 @@ pub fn host(tests: Tests<'_>) -> Result<Tally> {
     let mut command = nextest(&["run", "--profile", "host"], &expression)?;
     command.arg("--tool-config-file").arg(format!("xtask:{}", config.display()));
     command.args(["--no-tests", "pass", "--no-input-handler"]).envs(tests.effort.environment());
+    // For trees that mmdebstrap makes.
+    command.env("ZCHROOT_TEST_SOURCE", demo::source()?.line());
     if tests.kind == Kind::Crash {
         // They wait half of the time: for the kernel, to take mounts and namespaces away.
         command.args(["--test-threads", &(2 * cores()).to_string()]);
