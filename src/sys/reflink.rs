@@ -112,7 +112,9 @@ fn written(path: &Path) -> io::Result<u64> {
         let mut words = line.split_ascii_whitespace();
         (words.next() == Some("nwritten")).then(|| words.nth(1)?.parse().ok())?
     });
-    count.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a statistic without a count of bytes written"))
+    count.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "a statistic without a count of bytes written")
+    })
 }
 
 /// What the counts of a table are about: its line `dataset_name`; `None` if it has none or cannot be read.

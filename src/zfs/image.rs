@@ -119,7 +119,8 @@ impl Images for ZfsStore {
         let tables = file::list(&folder).map_err(Error::from)?;
         let mut tables = tables.iter().filter(|name| name.starts_with(TABLE)).map(|name| folder.join(name));
         let found = tables.find(|path| reflink::counts_of(path).as_deref() == Some(&head));
-        let none = || Error::new(ErrorKind::Unsupported, "count the writes to", head, "the kernel does not tell");
+        let none =
+            || Error::new(ErrorKind::Unsupported, "count the writes to", head, "the kernel does not tell");
         found.map(Some).ok_or_else(none)
     }
 

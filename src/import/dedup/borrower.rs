@@ -149,7 +149,11 @@ impl Borrower {
             let (source, found) = (*source, index.find(key));
             let Ok(Some(path)) = found else {
                 // One that cannot be read is not asked again.
-                if found.is_err() { drop(self.sources.remove(number)) } else { number += 1 }
+                if found.is_err() {
+                    drop(self.sources.remove(number))
+                } else {
+                    number += 1
+                }
                 continue;
             };
             wishes += 1;

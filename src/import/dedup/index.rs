@@ -238,7 +238,9 @@ mod tests {
         };
         let end = |count: u64, start: u64| [MARK, count.to_le_bytes(), start.to_le_bytes()].concat();
         assert!(open(b"").is_none() && open(&[0; 24]).is_none() && open(&[7; 100]).is_none());
-        assert!(open(&end(1, 0)).is_none() && open(&end(0, 1)).is_none() && open(&end(u64::MAX, 16)).is_none());
+        assert!(
+            open(&end(1, 0)).is_none() && open(&end(0, 1)).is_none() && open(&end(u64::MAX, 16)).is_none()
+        );
         assert!(open(&end(0, 0)).unwrap().find(Key(1)).unwrap().is_none());
         let record = |key: u64, at: u64| [key.to_le_bytes(), at.to_le_bytes()].concat();
         // Names outside, too long, in the records.
@@ -261,6 +263,9 @@ mod tests {
     fn names_too_long_for_a_path_are_left_out() {
         let long = vec![b'x'; LONGEST_NAME + 1];
         let index = Index::open(written(&[(Key(1), &long), (Key(2), &long[1..])])).unwrap().unwrap();
-        assert_eq!((index.find(Key(1)).unwrap(), index.find(Key(2)).unwrap()), (None, Some(long[1..].to_vec())));
+        assert_eq!(
+            (index.find(Key(1)).unwrap(), index.find(Key(2)).unwrap()),
+            (None, Some(long[1..].to_vec()))
+        );
     }
 }

@@ -92,6 +92,11 @@ impl<'a> Lender<'a> {
         self.out
     }
 
+    #[cfg(test)]
+    pub(super) fn open_sources(&self) -> usize {
+        self.sources.iter().filter(|source| source.top.is_some()).count()
+    }
+
     /// Makes `to`, which is empty, a clone of the file at `path` in a source.
     pub(super) fn answer(&mut self, source: u8, path: &[u8], to: BorrowedFd<'_>) -> Answer {
         let store = self.store;

@@ -129,8 +129,14 @@ mod tests {
     fn a_question_comes_with_its_file_and_has_its_answer() {
         let (ours, theirs) = pair().unwrap();
         let file = tempfile::tempfile().unwrap();
-        let answers =
-            [Answer::Shared, Answer::Copied, Answer::Nothing, Answer::SourceGone, Answer::Never, Answer::Failed(28)];
+        let answers = [
+            Answer::Shared,
+            Answer::Copied,
+            Answer::Nothing,
+            Answer::SourceGone,
+            Answer::Never,
+            Answer::Failed(28),
+        ];
         let asker = std::thread::spawn(move || {
             let long = [b'x'; 4096];
             let heard = answers.map(|_| ask(&theirs, 7, &long, file.as_fd()).unwrap());

@@ -32,9 +32,8 @@ impl<'a> Images<'a> {
     }
 
     fn try_lender(&self, draft: &Digest, uid: u32, at: &Path) -> Result<Option<Lender<'a>>> {
-        let possible = file::open_dir(at).and_then(|dir| {
-            file::at("try to share blocks in", at, reflink::is_possible(dir.as_fd()))
-        });
+        let possible = file::open_dir(at)
+            .and_then(|dir| file::at("try to share blocks in", at, reflink::is_possible(dir.as_fd())));
         if !possible? {
             return Ok(None);
         }

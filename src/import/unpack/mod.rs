@@ -247,12 +247,7 @@ fn describe(status: WaitStatus) -> String {
 }
 
 /// The worker's whole life: its exit status.
-fn work(
-    pipe: &File,
-    root: &Path,
-    loan: Option<&Loan>,
-    job: impl FnOnce(&mut Site) -> io::Result<()>,
-) -> u8 {
+fn work(pipe: &File, root: &Path, loan: Option<&Loan>, job: impl FnOnce(&mut Site) -> io::Result<()>) -> u8 {
     let Ok(pipe) = pipe.try_clone() else { return 1 };
     let beat = Beat::new(pipe);
     let mut entry = Vec::new();
