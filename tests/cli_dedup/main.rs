@@ -2,10 +2,11 @@
 //! says is used, and while the other image is removed.
 #![allow(
     clippy::disallowed_methods,
+    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "tests work on the host as it is"
+    reason = "tests work on the host as it is and say what they measured"
 )]
 
 #[path = "../harness/mod.rs"]

@@ -20,6 +20,7 @@ use super::wire::{self, Answer};
 use crate::import::unpack::Aside;
 use crate::store::{Digest, Progress, Store};
 use crate::sys::effect;
+use crate::sys::privilege::with_files_of;
 use crate::sys::reflink::{self, Shared, Way};
 
 const LOOK: Duration = Duration::from_millis(100);
@@ -37,6 +38,8 @@ pub(in crate::import) struct Source {
 pub(in crate::import) struct Lender<'a> {
     store: &'a dyn Store,
     sources: Vec<Source>,
+    /// Whose rights to their files count.
+    reader: u32,
     way: Way,
     out: Rc<File>,
     wire: Option<OwnedFd>,
@@ -74,9 +77,15 @@ impl Source {
 }
 
 impl<'a> Lender<'a> {
-    /// Lends from `sources` in the given way; the index of the new image goes to `out`.
-    pub(in crate::import) fn new(store: &'a dyn Store, sources: Vec<Source>, way: Way, out: File) -> Self {
-        Self { store, sources, way, out: Rc::new(out), wire: None, looked: Instant::now() }
+    /// Lends from `sources` in the given way what `reader` may read in them; the index of the new image goes to `out`.
+    pub(in crate::import) fn new(
+        store: &'a dyn Store,
+        sources: Vec<Source>,
+        reader: u32,
+        way: Way,
+        out: File,
+    ) -> Self {
+        Self { store, sources, reader, way, out: Rc::new(out), wire: None, looked: Instant::now() }
     }
 
     /// What a worker needs to ask us.
@@ -102,7 +111,7 @@ impl<'a> Lender<'a> {
         let store = self.store;
         let Some(source) = self.sources.get_mut(usize::from(source)) else { return Answer::Nothing };
         let Some(top) = source.top(store) else { return Answer::SourceGone };
-        let cloned = open(top, path).and_then(|found| match found {
+        let cloned = with_files_of(self.reader, || open(top, path)).and_then(|found| match found {
             Some((file, size)) => share(file.as_fd(), to, size, &self.way).map(Some),
             None => Ok(None),
         });
@@ -170,6 +179,7 @@ fn open(top: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<(OwnedFd, u64)>> 
             | Errno::XDEV
             | Errno::NAMETOOLONG
             | Errno::NXIO
+            | Errno::ACCESS
             | Errno::AGAIN,
         ) => return Ok(None),
         other => other?,

@@ -19,8 +19,8 @@
 //! times a second and lets go ([`lender`]).
 //!
 //! **Confinement.** The worker has no way into another image: of those it has the indexes, and it sends the file to be
-//! filled. The parent opens what is asked for inside the other image's tree, never through what leads out of it, and
-//! only regular files.
+//! filled. The parent opens what is asked for inside the other image's tree, never through what leads out of it, only
+//! regular files, and with the importer's rights to files.
 //!
 //! **Crash rule.** Nothing of this has a name until the image is complete: a clone is a file of the draft, and the new
 //! index has none until the record stands. The index is part of the record, and goes with it.

@@ -47,7 +47,7 @@ impl<'a> Images<'a> {
             let path = self.layout().image_index(&image.tree.digest);
             file::open_if_there(&path).ok().flatten().map(|index| Source::new(image.tree.digest, index))
         });
-        Ok(Some(Lender::new(self.store(), sources.take(MOST_SOURCES).collect(), way, out)))
+        Ok(Some(Lender::new(self.store(), sources.take(MOST_SOURCES).collect(), uid, way, out)))
     }
 
     /// Gives the index of a new image its name, under the lock.

@@ -30,10 +30,10 @@ fn dir_dedup_only_images_that_the_importer_may_use_are_cloned_from() {
 }
 
 /// A source whose tree one can lay out by hand.
-fn lender<'a>(lab: &'a Lab, image: &Digest) -> Lender<'a> {
+fn lender<'a>(lab: &'a Lab, image: &Digest, reader: u32) -> Lender<'a> {
     let index = std::fs::File::open(lab.layout.image_index(image)).unwrap();
     let source = Source::new(image.clone(), index);
-    Lender::new(&lab.store, vec![source], Way::Clone, tempfile::tempfile().unwrap())
+    Lender::new(&lab.store, vec![source], reader, Way::Clone, tempfile::tempfile().unwrap())
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn dir_dedup_a_worker_gets_nothing_but_regular_files_of_the_image() {
     std::os::unix::fs::symlink("../../../../..", tree.join("usr/out")).unwrap();
     std::os::unix::fs::symlink("share", tree.join("usr/inside")).unwrap();
     run("mkfifo", &[text(&tree.join("usr/fifo"))]);
-    let mut lender = lender(&lab, &image);
+    let mut lender = lender(&lab, &image, 0);
     let mut ask = |source: u8, path: &str| {
         let to = std::fs::File::options()
             .read(true)
@@ -89,10 +89,31 @@ fn dir_dedup_a_worker_gets_nothing_but_regular_files_of_the_image() {
 }
 
 #[test]
+fn dir_dedup_of_an_image_a_user_gets_only_what_he_could_read_in_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::xfs();
+    let image = lab.import(&lab.archive("first", 1)).unwrap().digest;
+    let share = lab.tree(&image).join("usr/share");
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(&share.join("4096"), 0o640);
+    let ask = |reader: u32| {
+        let to = tempfile::tempfile_in(lab.layout.state()).unwrap();
+        let mut lender = lender(&lab, &image, reader);
+        ["usr/share/4096", "usr/share/10000"].map(|path| lender.answer(0, path.as_bytes(), to.as_fd()))
+    };
+    assert_eq!(ask(0), [Answer::Shared, Answer::Shared]);
+    assert_eq!(ask(1234), [Answer::Nothing, Answer::Shared]);
+    mode(&share, 0o700);
+    assert_eq!((ask(0), ask(1234)), ([Answer::Shared; 2], [Answer::Nothing; 2]));
+}
+
+#[test]
 fn dir_dedup_a_removed_source_is_let_go_of() {
     let lab = Lab::xfs();
     let image = lab.import(&lab.archive("first", 1)).unwrap().digest;
-    let mut lender = lender(&lab, &image);
+    let mut lender = lender(&lab, &image, 0);
     let to = tempfile::tempfile_in(lab.layout.state()).unwrap();
     assert_eq!(lender.answer(0, b"usr/share/4096", to.as_fd()), Answer::Shared);
     assert_eq!(lender.open_sources(), 1);
