@@ -84,6 +84,14 @@ impl OnPool {
         Self::on(Pool::make_with(&["-o", "feature@block_cloning=disabled"]))
     }
 
+    /// A pool in which all is encrypted.
+    pub(crate) fn encrypted() -> Self {
+        let key = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(key.path(), "a passphrase").unwrap();
+        let at = format!("keylocation=file://{}", key.path().display());
+        Self::on(Pool::make_with(&["-O", "encryption=on", "-O", "keyformat=passphrase", "-O", &at]))
+    }
+
     fn on(pool: Pool) -> Self {
         let host = Installation::empty();
         host.configure(&format!(
@@ -92,10 +100,6 @@ impl OnPool {
         ));
         host.zchroot(["init"]).ok();
         Self { host, pool }
-    }
-
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
     }
 }
 
