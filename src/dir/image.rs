@@ -12,7 +12,7 @@
 //! brought back by whoever next takes the image's lock. Drafts of templates are copies and keep no image.
 
 use std::fs::Permissions;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -151,6 +151,12 @@ impl Images for DirStore {
 
     fn image_mend(&self, image: &Digest) -> Result<()> {
         self.bring_back(image)
+    }
+
+    fn image_open(&self, image: &Digest) -> Result<OwnedFd> {
+        // A directory that is open is in nobody's way.
+        let (_, dir) = complete(self, image)?.ok_or_else(|| gone("open image", &self.image(image)))?;
+        Ok(dir.into())
     }
 
     fn draft_from_image(

@@ -65,7 +65,7 @@ fn dir_import_a_bootstrap_fills_the_tree_and_its_steps_are_the_progress() {
          echo 'I: first step' >&2; echo 'noise' >&2; printf 'I: second\\rI: third' >&2\n\
          exec tar -C HERE/tree -c .",
     );
-    assert_eq!(result.unwrap(), Filled { bytes: 1, files: 3, notes: vec![] });
+    assert_eq!(result.unwrap(), Filled { bytes: 1, files: 3, ..Filled::default() });
     assert_eq!(steps, ["bootstrap:sid", "first step", "second", "third"]);
     assert_eq!(std::fs::read(stage.root.join("usr/file")).unwrap(), b"x");
     let read = |name: &str| std::fs::read_to_string(stage.dir.path().join(name)).unwrap();

@@ -128,6 +128,16 @@ fn times(root: &Path) {
 
 /// An OCI layout of one image of one layer, in which one file is; the digests of the image and of the layer.
 pub(super) fn oci_layout(dir: &Path, file: &str) -> (Digest, Digest) {
+    let mut tar = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, file, &b"x"[..]).unwrap();
+    oci_layout_of(dir, &tar.into_inner().unwrap())
+}
+
+/// An OCI layout of one image of one layer, a tar archive.
+pub(super) fn oci_layout_of(dir: &Path, bytes: &[u8]) -> (Digest, Digest) {
     let blobs = dir.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let blob = |bytes: &[u8]| {
@@ -135,13 +145,7 @@ pub(super) fn oci_layout(dir: &Path, file: &str) -> (Digest, Digest) {
         std::fs::write(blobs.join(digest.as_str()), bytes).unwrap();
         digest
     };
-    let mut tar = ::tar::Builder::new(Vec::new());
-    let mut header = ::tar::Header::new_gnu();
-    header.set_size(1);
-    header.set_mode(0o644);
-    tar.append_data(&mut header, file, &b"x"[..]).unwrap();
-    let bytes = tar.into_inner().unwrap();
-    let layer = blob(&bytes);
+    let layer = blob(bytes);
     let config = format!(
         r#"{{"architecture": "amd64", "rootfs": {{"type": "layers", "diff_ids": ["sha256:{layer}"]}}}}"#
     );

@@ -16,6 +16,7 @@ use crate::sys::file;
 const LOCK: &str = "image-";
 const MOUNT: &str = ".image-";
 const RECORD: &str = ".toml";
+const INDEX: &str = ".files";
 
 impl Gc<'_> {
     fn image_store(&self) -> Images<'_> {
@@ -42,8 +43,9 @@ impl Gc<'_> {
         }
         // Read after the trees: one that came between the two has its tree, or its lock is held.
         let known: BTreeSet<&Digest> = trees.iter().map(|tree| &tree.digest).collect();
-        for (image, made) in self.named(&self.layout().images(), |name| name.strip_suffix(RECORD))? {
-            if !known.contains(&image) {
+        let mut seen = BTreeSet::new();
+        for (image, made) in self.named(&self.layout().images(), strip_record)? {
+            if !known.contains(&image) && seen.insert(image.clone()) {
                 items.push(self.unless_in_use(Object::ImageRecord { image }, made)?);
             }
         }
@@ -129,6 +131,11 @@ impl Gc<'_> {
         }
         Ok(found)
     }
+}
+
+/// The index is a part of the record.
+fn strip_record(name: &str) -> Option<&str> {
+    name.strip_suffix(RECORD).or_else(|| name.strip_suffix(INDEX))
 }
 
 /// One that nothing is known of counts from when it was made.

@@ -7,6 +7,7 @@
 //! /var/lib/zchroot/templates/NAME/pins/VID.toml                             what keeps a version for good
 //! /var/lib/zchroot/templates/NAME/digests/VID.zst                           what each version's tree is made of
 //! /var/lib/zchroot/images/SHA256.toml                                       what is known of each image
+//! /var/lib/zchroot/images/SHA256.files                                      what its files are found by
 //! /var/lib/zchroot/store/                                                   trees of the `dir` store
 //! /run/zchroot/mount/ID                                                     where a session's tree is mounted
 //! /run/zchroot/lock/                                                        locks, gone with a reboot
@@ -172,6 +173,12 @@ impl Layout {
     #[must_use]
     pub fn image(&self, digest: &Digest) -> PathBuf {
         self.images().join(format!("{digest}.toml"))
+    }
+
+    /// What one image's files are found by, for others to clone them.
+    #[must_use]
+    pub fn image_index(&self, digest: &Digest) -> PathBuf {
+        self.images().join(format!("{digest}.files"))
     }
 
     /// Where an image is mounted while it is unpacked. No session can have the name.

@@ -50,11 +50,14 @@ pub struct ImagesConfig {
     pub quota: Option<Size>,
     /// The share of the quota at which images go that nothing is cloned from.
     pub pressure: Percent,
+    /// Whether an import clones files that another image has already.
+    pub dedup: bool,
 }
 
 impl Default for ImagesConfig {
     fn default() -> Self {
-        Self { access: Access::default(), warm: Warm::default(), quota: None, pressure: PRESSURE }
+        let (access, warm) = (Access::default(), Warm::default());
+        Self { access, warm, quota: None, pressure: PRESSURE, dedup: true }
     }
 }
 
@@ -191,6 +194,7 @@ struct ImagesTable {
     warm: Option<Word<Warm>>,
     quota: Option<Word<Size>>,
     pressure: Option<Percent>,
+    dedup: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -227,6 +231,7 @@ impl Config {
                 warm: images.warm.map(|word| word.0).unwrap_or_default(),
                 quota: images.quota.map(|word| word.0),
                 pressure: images.pressure.unwrap_or(PRESSURE),
+                dedup: images.dedup.unwrap_or(true),
             },
             space: file.space.into(),
         })
@@ -304,14 +309,14 @@ mod tests {
     #[test]
     fn who_may_use_images_and_how_long_they_stay_warm_is_read() {
         let config = Config::parse(
-            "version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"\nquota = \"2G\"\npressure = 90",
+            "version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"\nquota = \"2G\"\npressure = 90\ndedup = false",
         )
         .unwrap();
         assert_eq!((config.images.quota, config.images.pressure.get()), (Some(Size::new(2 << 30)), 90));
         assert_eq!(config.images.access.root_users, ["ci".parse().unwrap()]);
         assert_eq!(config.images.warm, Warm::Always);
         let default = Config::default().images;
-        assert!(default.access.is_empty());
+        assert!(default.access.is_empty() && default.dedup && !config.images.dedup);
         assert_eq!(default.warm.to_string(), "7d");
     }
 

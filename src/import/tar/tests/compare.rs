@@ -216,7 +216,7 @@ fn dir_import_progress_counts_the_bytes_of_the_archive() {
     let root = trees.path("root");
     std::fs::create_dir(&root).unwrap();
     let mut counted = Counted::default();
-    fill(&file, size, "a.tar.gz", &root, &mut counted).unwrap();
+    fill(&file, size, "a.tar.gz", &root, None, &mut counted).unwrap();
     assert_eq!(counted.0, [format!("unpack a.tar.gz Some({size})")]);
     assert_eq!((counted.1, counted.2), (size, true));
 }

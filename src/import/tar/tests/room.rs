@@ -57,7 +57,7 @@ fn dir_import_a_worker_that_does_nothing_while_the_tree_is_nearly_full_is_out_of
     let small = Small::new("size=1M");
     std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut unpacking = start(read.as_fd(), "pipe", small.0.path()).unwrap();
+    let mut unpacking = start(read.as_fd(), "pipe", small.0.path(), None).unwrap();
     unpacking.patience = Duration::from_millis(100);
     let error = unpacking.finish(&mut Silent, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRoom);
@@ -68,7 +68,7 @@ fn dir_import_a_worker_that_does_nothing_while_the_tree_is_nearly_full_is_out_of
 fn dir_import_a_worker_that_waits_for_its_pipe_while_there_is_room_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut unpacking = start(read.as_fd(), "pipe", dir.path()).unwrap();
+    let mut unpacking = start(read.as_fd(), "pipe", dir.path(), None).unwrap();
     drop(read);
     unpacking.patience = Duration::from_millis(1);
     let writer = std::thread::spawn(move || {
@@ -83,7 +83,7 @@ fn dir_import_a_worker_that_waits_for_its_pipe_while_there_is_room_goes_on() {
 fn dir_import_a_worker_that_is_killed_is_an_error_that_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let (read, _write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let unpacking = start(read.as_fd(), "pipe", dir.path()).unwrap();
+    let unpacking = start(read.as_fd(), "pipe", dir.path(), None).unwrap();
     rustix::process::kill_process(unpacking.worker.pid().unwrap(), rustix::process::Signal::KILL).unwrap();
     let error = told(&unpacking.finish(&mut Silent, None).unwrap_err());
     assert!(error.contains("ended by signal 9"), "{error}");
@@ -111,7 +111,8 @@ fn dir_import_a_failed_fork_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = File::open("/dev/null").unwrap();
     let plan = crate::sys::effect::Plan { at: 1, mode: crate::sys::effect::Mode::Fail(libc::EAGAIN) };
-    let (result, seen) = crate::sys::effect::run(plan, || fill(&file, 0, "null", dir.path(), &mut Silent));
+    let (result, seen) =
+        crate::sys::effect::run(plan, || fill(&file, 0, "null", dir.path(), None, &mut Silent));
     assert_eq!(result.unwrap().unwrap_err().errno(), Some(libc::EAGAIN));
     assert_eq!(seen, ["fork worker"]);
 }
