@@ -141,3 +141,13 @@ fn dir_space_images_beyond_their_share_go_the_one_used_longest_ago_first() {
     host.zchroot(["gc"]).ok().prints("");
     lab.assert_clean();
 }
+
+#[test]
+fn dir_space_a_worker_that_stalls_is_given_up() {
+    runs::a_worker_that_stalls_is_given_up(&Small::make(192));
+}
+
+#[test]
+fn dir_space_a_writer_that_stalls_in_a_full_store_is_out_of_room() {
+    runs::a_writer_that_stalls_in_a_full_store_is_out_of_room(&Small::make(128));
+}

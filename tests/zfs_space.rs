@@ -143,3 +143,15 @@ fn zfs_space_what_is_promised_has_to_be_there() {
 fn zfs_space_a_commit_that_was_cut_short_is_made_whole() {
     runs::a_commit_that_was_cut_short_is_made_whole(&OnPool::make(Limit::Pool));
 }
+
+#[test]
+fn zfs_space_a_worker_that_stalls_is_given_up() {
+    runs::a_worker_that_stalls_is_given_up(&OnPool::make(Limit::Pool));
+}
+
+#[test]
+fn zfs_space_a_writer_that_stalls_in_a_full_pool_or_quota_is_out_of_room() {
+    for limit in [Limit::Pool, Limit::Quota] {
+        runs::a_writer_that_stalls_in_a_full_store_is_out_of_room(&OnPool::make(limit));
+    }
+}
