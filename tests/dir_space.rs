@@ -12,7 +12,7 @@ mod space_lab;
 
 use harness::MINIMAL;
 use space_lab::Lab;
-use space_lab::small::Small;
+use space_lab::small::{Kind, Small};
 use space_lab::{MIB, archive, images, runs};
 
 #[test]
@@ -150,4 +150,44 @@ fn dir_space_a_worker_that_stalls_is_given_up() {
 #[test]
 fn dir_space_a_writer_that_stalls_in_a_full_store_is_out_of_room() {
     runs::a_writer_that_stalls_in_a_full_store_is_out_of_room(&Small::make(128));
+}
+
+/// The same runs on other file systems, which keep account in other ways. Where nothing is written in place even what
+/// is evicted needs some room: there the reserve is a part of the sweep.
+macro_rules! on_others {
+    ($($name:ident $kind:ident $mib:literal $reserve:literal $run:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            runs::$run(&Small::on(Kind::$kind, $mib, $reserve));
+        }
+    )*};
+}
+
+on_others! {
+    dir_space_an_import_succeeds_after_a_sweep_on_xfs
+        Xfs 320 "0" an_import_succeeds_after_a_sweep;
+    dir_space_an_import_that_finds_no_room_leaves_nothing_on_xfs
+        Xfs 320 "0" an_import_that_finds_no_room_leaves_nothing;
+    dir_space_sessions_and_commits_succeed_after_a_sweep_on_xfs
+        Xfs 320 "0" sessions_and_commits_succeed_after_a_sweep;
+    dir_space_sessions_and_commits_that_find_no_room_leave_nothing_on_xfs
+        Xfs 320 "0" sessions_and_commits_that_find_no_room_leave_nothing;
+    dir_space_an_import_succeeds_after_a_sweep_on_btrfs
+        Btrfs 256 "0" an_import_succeeds_after_a_sweep;
+    dir_space_an_import_that_finds_no_room_leaves_nothing_on_btrfs
+        Btrfs 256 "0" an_import_that_finds_no_room_leaves_nothing;
+    dir_space_sessions_and_commits_succeed_after_a_sweep_on_btrfs
+        Btrfs 256 "16M" sessions_and_commits_succeed_after_a_sweep;
+    dir_space_sessions_and_commits_that_find_no_room_leave_nothing_on_btrfs
+        Btrfs 256 "0" sessions_and_commits_that_find_no_room_leave_nothing;
+    dir_space_an_import_succeeds_after_a_sweep_of_a_full_quota
+        BtrfsQuota 512 "0" an_import_succeeds_after_a_sweep;
+    dir_space_an_import_that_finds_no_room_leaves_nothing_in_a_full_quota
+        BtrfsQuota 512 "0" an_import_that_finds_no_room_leaves_nothing;
+    dir_space_streams_and_layers_end_in_bounded_time_in_a_full_quota
+        BtrfsQuota 512 "0" streams_and_layers_end_in_bounded_time;
+    dir_space_sessions_and_commits_succeed_after_a_sweep_of_a_full_quota
+        BtrfsQuota 512 "16M" sessions_and_commits_succeed_after_a_sweep;
+    dir_space_sessions_and_commits_that_find_no_room_leave_nothing_in_a_full_quota
+        BtrfsQuota 512 "0" sessions_and_commits_that_find_no_room_leave_nothing;
 }

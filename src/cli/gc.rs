@@ -12,7 +12,7 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     context.require_root("gc")?;
     let (grace, warm) = (context.config.grace.duration(), context.config.images.warm);
     let gc = space::Gc::new(context.sessions()?, grace, warm);
-    let space::Collected { items, troubles, waiting } = if args.dry_run {
+    let space::Collected { items, troubles, waiting, .. } = if args.dry_run {
         let mut items = raised(|| gc.plan())?;
         items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
         let images = &context.config.images;
@@ -48,7 +48,7 @@ fn collect(gc: &space::Gc<'_>, context: &Context) -> Result<space::Collected, Er
         || raised(|| context.store()?.space().map_err(Error::from)).is_ok_and(|space| space.available == 0);
     let mut collected: Result<_, Error> = collect();
     let stuck = match &collected {
-        Ok(space::Collected { troubles, .. }) => !troubles.is_empty() && full(),
+        Ok(space::Collected { troubles, stuck, .. }) => *stuck || (!troubles.is_empty() && full()),
         Err(error) => error.is_no_room(),
     };
     if stuck && room::released(context) {

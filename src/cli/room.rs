@@ -37,7 +37,10 @@ pub(super) fn retrying<T>(
     match space::once_more(in_turn, is_no_room, tell, attempt) {
         Ok(done) => Ok(done),
         Err(Failure::Other(error)) => Err(error),
-        Err(Failure::NoRoom { error, swept }) => Err(error.no_room_to(what, &sum(need, &swept))),
+        Err(Failure::NoRoom { error, swept }) => {
+            let sum = sum(need, error.is_quota(), &swept);
+            Err(error.no_room_to(what, &sum))
+        }
     }
 }
 
@@ -103,6 +106,9 @@ fn tell(context: &Context, what: &str, error: &Error, swept: &Swept) {
     for trouble in &swept.troubles {
         tracing::warn!(trouble, "not swept");
     }
+    if swept.released {
+        context.note("released the reserve, to have room to sweep in");
+    }
     context.note(&format!("swept {}, {}; trying once more", things(swept.gone.len()), room(swept)));
 }
 
@@ -119,14 +125,20 @@ pub(super) fn things(count: usize) -> String {
     }
 }
 
-/// The sum that did not come out right.
-fn sum(need: u64, swept: &Swept) -> String {
+/// The sum that did not come out right. A quota of a file system does not show in what is available in it; one of ZFS
+/// does.
+fn sum(need: u64, quota: bool, swept: &Swept) -> String {
     let available = swept.after.map_or(0, |space| space.available);
+    let (needs, has) = (output::bytes(need), output::bytes(available));
     let missing = match need.checked_sub(available) {
         Some(missing) if missing > 0 => {
-            format!("{} needed at least, {} missing", output::bytes(need), output::bytes(missing))
+            format!("{needs} needed at least, {} missing", output::bytes(missing))
         }
-        _ => format!("more than {} needed", output::bytes(available)),
+        _ if quota && need > 0 => {
+            format!("{needs} needed at least, a quota allows less than the {has} of all")
+        }
+        _ if quota => format!("a quota allows less than the {has} of all"),
+        _ => format!("more than {has} needed"),
     };
     format!(
         "{missing}; {}; a sweep evicted {}, which freed {}",
@@ -142,19 +154,35 @@ mod tests {
 
     fn swept(before: u64, after: u64) -> Swept {
         let space = |available| Some(Space { available, total: 1 << 30 });
-        Swept { gone: Vec::new(), troubles: Vec::new(), before: space(before), after: space(after) }
+        Swept {
+            gone: Vec::new(),
+            troubles: Vec::new(),
+            before: space(before),
+            after: space(after),
+            released: false,
+        }
     }
 
     #[test]
     fn the_sum_says_what_was_needed_what_there_was_and_what_the_sweep_freed() {
         assert_eq!(
-            sum(0, &swept(1 << 20, 5 << 20)),
+            sum(0, false, &swept(1 << 20, 5 << 20)),
             "more than 5.00 MiB needed; 1.00 MiB available before, 5.00 MiB now; a sweep evicted nothing, which \
              freed 4.00 MiB"
         );
-        assert!(sum(7 << 20, &swept(0, 5 << 20)).starts_with("7.00 MiB needed at least, 2.00 MiB missing; "));
-        assert!(sum(5 << 20, &swept(0, 5 << 20)).starts_with("more than 5.00 MiB needed"));
+        assert!(
+            sum(7 << 20, true, &swept(0, 5 << 20))
+                .starts_with("7.00 MiB needed at least, 2.00 MiB missing; ")
+        );
+        assert!(sum(5 << 20, false, &swept(0, 5 << 20)).starts_with("more than 5.00 MiB needed"));
+        let quota = sum(3 << 20, true, &swept(0, 5 << 20));
+        assert!(
+            quota.starts_with("3.00 MiB needed at least, a quota allows less than the 5.00 MiB of all; ")
+        );
+        assert!(
+            sum(0, true, &swept(0, 5 << 20)).starts_with("a quota allows less than the 5.00 MiB of all; ")
+        );
         let unread = Swept { before: None, after: None, ..swept(0, 0) };
-        assert!(sum(1, &unread).contains("? available before, ? now"));
+        assert!(sum(1, false, &unread).contains("? available before, ? now"));
     }
 }

@@ -139,7 +139,8 @@ impl Images for DirStore {
             Ok(0) => {
                 // Else a power cut could bring back an image that is half deleted.
                 file::sync_parent(&aside)?;
-                trash::discard(self, &aside, dir)?;
+                // Not where it lies: whoever finds half of it aside would bring that back.
+                trash::put(self, &aside, dir)?.remove(self);
                 Ok(Outcome::Changed)
             }
             other => {

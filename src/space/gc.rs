@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::retry::is_no_room;
 use super::versions::superseded;
 use crate::session::{self, Sessions};
 use crate::source::{Error, Keep, Sources};
@@ -153,6 +154,8 @@ pub struct Collected {
     pub troubles: Vec<String>,
     /// What goes by itself or with a later run: somebody still reads it or works on it.
     pub waiting: Vec<String>,
+    /// Something would not go for lack of room to work in.
+    pub stuck: bool,
 }
 
 /// A garbage collection.
@@ -229,7 +232,7 @@ impl<'a> Gc<'a> {
     pub fn run<K: Into<Keep>>(&self, keep: impl Fn(&TemplateName) -> K) -> Result<Collected, Error> {
         self.mend_images()?;
         let mut items = self.plan()?;
-        let (mut troubles, mut waiting) = (Vec::new(), Vec::new());
+        let (mut troubles, mut waiting, mut stuck) = (Vec::new(), Vec::new(), false);
         for item in items.iter_mut().filter(|item| item.action == Action::Remove) {
             match self.remove(&item.object) {
                 Ok(true) => {}
@@ -239,6 +242,7 @@ impl<'a> Gc<'a> {
                 }
                 Err(error) => {
                     let why = chain(&error);
+                    stuck |= is_no_room(&error);
                     troubles.push(format!("{}: {why}", item.object));
                     (item.action, item.reason) = (Action::Keep, format!("it would not go: {why}"));
                 }
@@ -254,7 +258,7 @@ impl<'a> Gc<'a> {
                 Err(error) => troubles.push(format!("template {template}: {error}")),
             }
         }
-        Ok(Collected { items, troubles, waiting })
+        Ok(Collected { items, troubles, waiting, stuck })
     }
 
     pub(super) fn judge(&self, object: Object, known: bool, made: SystemTime) -> Item {

@@ -22,5 +22,5 @@ pub use admission::{Admission, Level, Promises, admit, classify};
 pub use gc::{Action, Collected, Gc, Item, Object};
 pub use pressure::{Weighed, evicted_by_pressure, pressure, relieve};
 pub use reserve::{Laying, lay};
-pub use retry::{Failure, is_no_room, once_more};
+pub use retry::{Failure, is_no_room, is_quota, once_more};
 pub use sweep::{KeepOf, Sweep, Swept};
