@@ -143,6 +143,9 @@ pub struct Item {
     pub action: Action,
     /// Because of what.
     pub reason: String,
+    /// What goes with it, of what goes, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// What a run of gc did.
@@ -164,6 +167,7 @@ pub struct Gc<'a> {
     pub(super) sessions: Sessions<'a>,
     pub(super) grace: Duration,
     pub(super) warm: Warm,
+    weighs: bool,
 }
 
 /// What records refer to.
@@ -176,7 +180,13 @@ impl<'a> Gc<'a> {
     /// A collection of what is older than `grace`, and of images that were not used for the time of `warm`.
     #[must_use]
     pub fn new(sessions: Sessions<'a>, grace: Duration, warm: Warm) -> Self {
-        Self { sessions, grace, warm }
+        Self { sessions, grace, warm, weighs: false }
+    }
+
+    /// The same, which says how much goes with what goes.
+    #[must_use]
+    pub fn weighing(self) -> Self {
+        Self { weighs: true, ..self }
     }
 
     /// What there is and what is to become of it; changes nothing.
@@ -199,11 +209,12 @@ impl<'a> Gc<'a> {
         let mut items = Vec::new();
         for (session, made) in mounts {
             let known = referred.sessions.contains(&session);
-            items.push(self.judge(Object::Mount { session }, known, made));
+            items.push(self.unless_used(self.judge(Object::Mount { session }, known, made))?);
         }
         for tree in trees {
             let known = referred.sessions.contains(&tree.id);
-            items.push(self.judge(Object::SessionTree { session: tree.id }, known, tree.created));
+            let object = Object::SessionTree { session: tree.id };
+            items.push(self.unless_used(self.judge(object, known, tree.created))?);
         }
         let cgroups = cgroups.into_iter().map(|(session, made)| (Object::Cgroup { session }, made));
         let locks = locks.into_iter().map(|(session, made)| (Object::Lock { session }, made));
@@ -221,6 +232,9 @@ impl<'a> Gc<'a> {
         for (template, draft, made) in drafts {
             let known = referred.drafts.contains(&(template.clone(), draft.clone()));
             items.push(self.judge(Object::Draft { template, draft }, known, made));
+        }
+        if self.weighs {
+            self.weigh(&mut items);
         }
         Ok(items)
     }
@@ -271,7 +285,7 @@ impl<'a> Gc<'a> {
         } else {
             (Action::Remove, format!("no record refers to it, {} s old", age.as_secs()))
         };
-        Item { object, action, reason }
+        Item { object, action, reason, bytes: None }
     }
 
     /// `false` if it stays, since it is in use by now.

@@ -74,7 +74,7 @@ impl Gc<'_> {
         } else {
             (Action::Remove, format!("{what}, last used {} s ago", age.as_secs()))
         };
-        Ok(Some(self.unless_held(Item { object, action, reason })?))
+        Ok(Some(self.unless_held(Item { object, action, reason, bytes: None })?))
     }
 
     fn unless_in_use(&self, object: Object, made: SystemTime) -> Result<Item, Error> {

@@ -141,5 +141,6 @@ fn evicted(image: Digest) -> Item {
         object: Object::Image { image },
         action: Action::Remove,
         reason: "nothing is cloned from it, and there is no room".to_owned(),
+        bytes: None,
     }
 }
