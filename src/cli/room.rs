@@ -1,5 +1,6 @@
 //! Room for what a command makes: once more after a sweep, and the sum if that was in vain.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::context::Context;
@@ -8,12 +9,37 @@ use super::{output, source};
 use crate::source::Keep;
 use crate::space::{self, Failure, Item, KeepOf, Sweep, Swept};
 use crate::store::{Outcome, Space, TemplateName};
+use crate::sys::file;
 use crate::sys::lock::{self, Lock};
 use crate::sys::privilege::raised;
 use crate::sys::signals;
 
 /// How long to wait for others who sweep.
 const TURN: Duration = Duration::from_secs(120);
+
+/// As [`retrying`], for what fills the store: an import. First attempts go on beside each other, and a second one waits
+/// for them and has the store for itself: else of many for whom there is not room enough each could spoil it for the
+/// others, and fewer would succeed than there is room for.
+pub(super) fn filling<T>(
+    context: &Context,
+    what: &str,
+    need: u64,
+    attempt: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let makers = context.layout.makers_lock();
+    let take = |how: fn(&Path, Duration) -> file::Result<Option<Lock>>| {
+        raised(|| {
+            lock::make_folder(&context.layout.locks()).ok()?;
+            how(&makers, TURN).ok().flatten()
+        })
+    };
+    let beside = take(Lock::take_shared);
+    let alone = || {
+        drop(beside);
+        take(Lock::take)
+    };
+    in_turn(context, what, need, alone, attempt)
+}
 
 /// Does `attempt`, which leaves nothing behind when it fails. If there is no room for it, all that may be evicted
 /// is, and it is done once more. `what` completes "no room to ..."; `need` is how many bytes it takes at least, 0 if
@@ -24,17 +50,28 @@ pub(super) fn retrying<T>(
     need: u64,
     attempt: impl FnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
+    in_turn(context, what, need, || None, attempt)
+}
+
+/// As [`retrying`]; what `before` gives is held beside the turn to sweep and to try once more.
+fn in_turn<T>(
+    context: &Context,
+    what: &str,
+    need: u64,
+    before: impl FnOnce() -> Option<Lock>,
+    attempt: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
     let sweep = sweep(context)?;
     // Who wants to end does not want to wait for a second attempt.
     let is_no_room = |error: &Error| error.is_no_room() && signals::asked_to_end().is_none();
     let tell = |error: &Error, swept: &Swept| tell(context, what, error, swept);
     // Of many who met no room at once each would find the others' second attempts in its way: they take turns.
     let mut turn = None;
-    let in_turn = || {
-        turn = raised(|| my_turn(context));
+    let sweep = || {
+        turn = Some((before(), raised(|| my_turn(context))));
         raised(|| sweep.run())
     };
-    match space::once_more(in_turn, is_no_room, tell, attempt) {
+    match space::once_more(sweep, is_no_room, tell, attempt) {
         Ok(done) => Ok(done),
         Err(Failure::Other(error)) => Err(error),
         Err(Failure::NoRoom { error, swept }) => {

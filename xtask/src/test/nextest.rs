@@ -17,7 +17,7 @@ use crate::program;
 use crate::vm::{self, Machine};
 
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 13] = [
+const PROGRAMS: [&str; 14] = [
     "busybox-static",
     "mmdebstrap",
     "strace",
@@ -31,6 +31,7 @@ const PROGRAMS: [&str; 13] = [
     "e2fsprogs",
     "xfsprogs",
     "btrfs-progs",
+    "systemd",
 ];
 
 /// Which tests a run is of, and how.
