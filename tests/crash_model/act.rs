@@ -77,7 +77,7 @@ impl Handles<'_> {
         self.sessions.begin(request).map_err(told)
     }
 
-    fn lock(&self, id: &str) -> Result<Begun, Trouble> {
+    pub(crate) fn lock(&self, id: &str) -> Result<Begun, Trouble> {
         self.sessions.lock(&session(id)).map_err(told)
     }
 
@@ -112,10 +112,15 @@ impl Handles<'_> {
         self.sources.commit(begun, &self.profile(), message).map_err(told)
     }
 
-    fn rollback(&self, of: &str, id: &str, to: usize) -> Result<(), Trouble> {
+    pub(crate) fn version(&self, of: &str, generation: usize) -> Result<Version, Trouble> {
         let versions = Version::all(self.layout, &template(of)).map_err(told)?;
-        let to = versions.iter().find(|version| version.generation == to as u64).unwrap();
-        let (to, message) = (to.id.clone(), to.message.clone());
+        let found = versions.into_iter().find(|version| version.generation == generation as u64);
+        found.ok_or_else(|| format!("{of} has no generation {generation}"))
+    }
+
+    fn rollback(&self, of: &str, id: &str, to: usize) -> Result<(), Trouble> {
+        let to = self.version(of, to)?;
+        let (to, message) = (to.id, to.message);
         let base = self.sources.current(&template(of)).map_err(told)?;
         let request = Rollback { new: new_record(of, id, Kind::Source), base, to, message };
         self.sources.rollback(request, &mut Silent).map(drop).map_err(told)
@@ -192,6 +197,12 @@ pub(crate) fn act(world: &World, op: &Op) -> Result<(), Trouble> {
         Op::Abort(id) => it.lock(id).and_then(|begun| it.sources.abort(begun).map_err(told)),
         Op::Rollback(of, id, to) => it.rollback(of, id, to),
         Op::Settle(name) => it.sources.settle(&template(name), KEEP).map(drop).map_err(told),
+        Op::Pin(of, generation) => it.pin(of, generation),
+        Op::Unpin(of, generation) => it.unpin(of, generation),
+        Op::Verify(of, generation) => it.verify(of, generation),
+        Op::Diff(of, one, other) => it.diff(of, one, other),
+        Op::DiffSession(id) => it.diff_session(id),
+        Op::Rebase(old, id) => it.rebase(old, id),
         Op::ImageImport(stamp) => it.image_import(world, stamp),
         Op::ImageRemove(stamp) => it.image_remove(stamp),
         Op::ImageRun(stamp, id) => it.image_run(stamp, id),

@@ -12,6 +12,7 @@ use zchroot::store::{MountOptions, TemplateName, Tree, VersionId, pointer};
 
 use crate::act::{KEEP, act, session};
 use crate::images;
+use crate::look;
 use crate::model::{Model, Op, Session};
 use crate::world::{Handles, World, describe, list, read_stamp};
 
@@ -159,6 +160,10 @@ pub(crate) fn observe(world: &World) -> Checked<Model> {
             if !versions.is_empty() {
                 let stamps = versions.iter().map(stamp_of).collect::<Checked<_>>()?;
                 model.templates.insert(template.to_string(), stamps);
+            }
+            let pins = look::pins(it, &template)?;
+            if !pins.is_empty() {
+                model.pins.insert(template.to_string(), pins);
             }
         }
         let all = must(ONLY_OURS, "read the records", it.sessions.records().all())?;

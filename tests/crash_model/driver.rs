@@ -113,13 +113,17 @@ struct Case<'a> {
 }
 
 /// A seeded choice; the same for a seed.
-struct Picker(u64);
+pub(crate) struct Picker(u64);
 
 impl Picker {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let given = std::env::var("ZCHROOT_TEST_SEED").ok().and_then(|text| text.parse().ok());
         let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
         Self(given.unwrap_or(clock.as_nanos() as u64 | 1))
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.0
     }
 
     fn next(&mut self) -> u64 {
@@ -238,7 +242,7 @@ fn place_of(scenario: &Scenario, backend: Backend, index: usize, op: &Op, name: 
 }
 
 /// What is done after a crash.
-fn recover(world: &World) -> Result<(), Violation> {
+pub(crate) fn recover(world: &World) -> Result<(), Violation> {
     let rule = "I7 recover and gc get through";
     let fail = |what: Trouble| Violation { rule, what };
     world.process(|it| it.recover()).map_err(fail)?;
@@ -262,6 +266,10 @@ impl Run<'_> {
             let errnos = if self.scenario.failure_is_old || is_long() { ERRNOS.len() } else { RECOVERED };
             let first = usize::try_from(self.picked.next()).unwrap() % ERRNOS.len();
             for index in first..first + errnos {
+                // No file system says that a file is not there when it is: who is told so rightly believes it.
+                if ERRNOS[index % ERRNOS.len()] == libc::ENOENT && self.effects[at - 1] == "unlink" {
+                    continue;
+                }
                 self.errno(Plan { at, mode: Mode::Fail(ERRNOS[index % ERRNOS.len()]) });
             }
             let persistent = [libc::EIO, libc::ENOSPC];

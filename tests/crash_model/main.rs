@@ -26,7 +26,9 @@ mod act;
 mod check;
 mod driver;
 mod images;
+mod look;
 mod model;
+mod programs;
 mod world;
 
 use driver::{Scenario, Step, enumerate};
@@ -74,6 +76,8 @@ const SUPERSEDED: &[Step] = &[
 ];
 const REBOOTED: &[Step] = &[Step::Do(SourceBegin("sid", "kept")), Step::Do(Write("kept", 8)), Step::Reboot];
 const IMAGE: &[Step] = &[Step::Do(ImageImport(4)), Step::Do(ImageImport(5))];
+/// Nothing of the program was used since the machine came up.
+const IMAGE_AT_BOOT: &[Step] = &[Step::Do(End("old")), Step::Do(ImageImport(5)), Step::Reboot];
 /// One that is about to be complete.
 const HALF_IMAGE: &[Step] = &[Step::Do(ImageImport(4)), Step::KilledAt(ImageImport(5), "fsync")];
 /// A session whose tree is there and whose record is not yet `ready`; a draft that is being made; a left-over clone.
@@ -93,6 +97,12 @@ const OVERTAKEN: &[Step] = &[
 const ROLLED_BACK: &[Step] =
     &[Step::Do(Rollback("sid", "work", 1)), Step::History(&[10, 11]), Step::Do(End("old"))];
 
+/// A generation that goes when its pin does.
+const PINNED: &[Step] = &[Step::Do(Pin("sid", 1)), Step::History(&[10, 11]), Step::Do(End("old"))];
+/// A source session that others overtook.
+const OUTDATED: &[Step] =
+    &[Step::Do(SourceBegin("sid", "work")), Step::Do(Write("work", 9)), Step::History(&[10])];
+
 enumerated! {
     init: Scenario { bare: true, before: NOTHING, op: Init, least: (3, 7), failure_is_old: false };
     create: Scenario { bare: false, before: NOTHING, op: Create("new", 5), least: (20, 20), failure_is_old: true };
@@ -109,10 +119,17 @@ enumerated! {
     settle: Scenario { bare: false, before: SUPERSEDED, op: Settle("sid"), least: (3, 3), failure_is_old: false };
     gc: Scenario { bare: false, before: SUPERSEDED, op: Gc, least: (3, 3), failure_is_old: false };
     gc_after_crashes: Scenario { bare: false, before: KILLED, op: Gc, least: (3, 3), failure_is_old: false };
+    pin: Scenario { bare: false, before: NOTHING, op: Pin("sid", 1), least: (7, 7), failure_is_old: false };
+    unpin: Scenario { bare: false, before: PINNED, op: Unpin("sid", 1), least: (4, 4), failure_is_old: false };
+    gc_beside_a_pin: Scenario { bare: false, before: PINNED, op: Gc, least: (3, 3), failure_is_old: false };
+    verify: Scenario { bare: false, before: NOTHING, op: Verify("sid", 2), least: (5, 5), failure_is_old: false };
+    diff_of_a_session: Scenario { bare: false, before: READY, op: DiffSession("work"), least: (1, 1), failure_is_old: true };
+    rebase: Scenario { bare: false, before: OUTDATED, op: Rebase("work", "kept"), least: (15, 15), failure_is_old: true };
     image_import: Scenario { bare: false, before: NOTHING, op: ImageImport(5), least: (12, 15), failure_is_old: true };
     image_import_of_what_is_there: Scenario { bare: false, before: IMAGE, op: ImageImport(5), least: (4, 4), failure_is_old: false };
     image_import_after_a_crash: Scenario { bare: false, before: HALF_IMAGE, op: ImageImport(5), least: (12, 15), failure_is_old: false };
     image_remove: Scenario { bare: false, before: IMAGE, op: ImageRemove(5), least: (3, 5), failure_is_old: false };
+    image_remove_after_a_reboot: Scenario { bare: false, before: IMAGE_AT_BOOT, op: ImageRemove(5), least: (4, 6), failure_is_old: false };
     image_run: Scenario { bare: false, before: IMAGE, op: ImageRun(5, "work"), least: (20, 20), failure_is_old: false };
     gc_of_images: Scenario { bare: false, before: HALF_IMAGE, op: Gc, least: (3, 3), failure_is_old: false };
     recover_after_a_reboot: Scenario { bare: false, before: REBOOTED, op: Recover, least: (20, 20), failure_is_old: false };

@@ -12,6 +12,8 @@ pub(crate) struct Model {
     pub(crate) sessions: BTreeMap<String, Session>,
     /// The stamps of the images.
     pub(crate) images: BTreeSet<u32>,
+    /// The generations that were pinned.
+    pub(crate) pins: BTreeMap<String, BTreeSet<usize>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +48,16 @@ pub(crate) enum Op {
     /// Commits the tree of an older generation, in a session of this name.
     Rollback(&'static str, &'static str, usize),
     Settle(&'static str),
+    Pin(&'static str, usize),
+    Unpin(&'static str, usize),
+    /// Compares a generation with its digest; makes that if there is none.
+    Verify(&'static str, usize),
+    /// Compares two generations.
+    Diff(&'static str, usize, usize),
+    /// Compares a session with its base.
+    DiffSession(&'static str),
+    /// Begins another source session from the current version, and compares.
+    Rebase(&'static str, &'static str),
     /// Imports the archive of this stamp.
     ImageImport(u32),
     ImageRemove(u32),
@@ -103,6 +115,32 @@ impl Model {
             Op::ImageRun(stamp, session) => {
                 (self.images.contains(&stamp) && !self.sessions.contains_key(session)).then_some(())?;
             }
+            Op::Pin(template, generation) => {
+                self.kept(template, KEEP).contains(&generation).then_some(())?;
+                new.pins.entry(template.to_owned()).or_default().insert(generation);
+            }
+            Op::Unpin(template, generation) => {
+                new.pins.get_mut(template)?.remove(&generation).then_some(())?;
+                new.pins.retain(|_, pins| !pins.is_empty());
+            }
+            Op::Verify(template, generation) => {
+                self.kept(template, KEEP).contains(&generation).then_some(())?;
+            }
+            Op::Diff(template, one, other) => {
+                let kept = self.kept(template, KEEP);
+                (kept.contains(&one) && kept.contains(&other)).then_some(())?;
+            }
+            Op::DiffSession(session) => {
+                self.sessions.get(session)?;
+            }
+            Op::Rebase(old, session) => {
+                let old = self.sessions.get(old).filter(|it| it.is_source)?;
+                let versions = self.templates.get(&old.template)?;
+                (old.base < versions.len()).then_some(())?;
+                let (base, stamp) = (versions.len(), *versions.last()?);
+                let begun = Session { template: old.template.clone(), base, is_source: true, stamp };
+                new.sessions.insert(session.to_owned(), begun).is_none().then_some(())?;
+            }
             Op::Init | Op::Settle(_) | Op::Gc | Op::Recover => {}
         }
         Some(new)
@@ -114,6 +152,10 @@ impl Model {
         let in_use = |generation: &usize| {
             self.sessions.values().any(|it| it.template == template && it.base == *generation)
         };
-        (1..=versions).filter(|generation| generation + keep >= versions || in_use(generation)).collect()
+        let is_pinned =
+            |generation: &usize| self.pins.get(template).is_some_and(|pins| pins.contains(generation));
+        let stays =
+            |generation: &usize| generation + keep >= versions || in_use(generation) || is_pinned(generation);
+        (1..=versions).filter(stays).collect()
     }
 }

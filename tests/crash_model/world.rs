@@ -202,7 +202,7 @@ impl World {
             let what = if meta.is_symlink() {
                 format!("link to {}", fs::read_link(&path).unwrap().display())
             } else if meta.is_file() {
-                fs::read_to_string(&path).unwrap()
+                String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned()
             } else {
                 continue;
             };

@@ -27,6 +27,7 @@ mod ops;
 mod rig;
 mod state;
 mod step;
+mod unsynced;
 mod work;
 
 use std::time::Instant;
@@ -124,6 +125,40 @@ fn zfs_crash_power_cut_at_every_step_of_an_update() {
         state::AT_REST,
     ];
     count.finish("update", begun, &wanted);
+}
+
+/// Back to a version with the number after that of the one it leaves, as numbers have to rise.
+#[test]
+fn zfs_crash_power_cut_at_every_step_of_a_rollback() {
+    let begun = Instant::now();
+    let (rig, ops) = (Rig::new(), Ops::default());
+    work::define(&rig.host, 1);
+    let from = work::source(&rig.host, 2);
+    rig.host.zchroot(["-q", "create", TEMPLATE, "--from", &from, "-m", "generation 2"]).ok();
+    work::update(&rig.host, &ops, 1);
+    let words = ["-q", "rollback", TEMPLATE, "-m", "generation 2"];
+    let cuts = cut_through(&rig, &ops, &[What::Commit(2)], &words);
+    rig.put_away();
+    let mut count = Count::default();
+    count.look(&rig, &ops, &cuts);
+    let wanted = ["source.planned", "source.draft", "commit.done-pointer-old", "commit.done-record-stays"];
+    count.finish("rollback", begun, &wanted);
+}
+
+#[test]
+fn zfs_crash_power_cut_at_every_step_of_an_update_with_a_test() {
+    let begun = Instant::now();
+    let (rig, ops) = rig_with_template(1);
+    let words = work::update_words(2);
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    words.splice(3..3, ["--test", "echo spoiled > /etc/stamp-0"]);
+    let cuts = cut_through(&rig, &ops, &[What::Commit(2)], &words);
+    rig.put_away();
+    let mut count = Count::default();
+    count.look(&rig, &ops, &cuts);
+    // Its test is run in a session of its own.
+    let wanted = ["source.ready", "run.clone", "commit.unmounted", "commit.done-pointer-old"];
+    count.finish("update-test", begun, &wanted);
 }
 
 #[test]

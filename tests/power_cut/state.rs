@@ -55,6 +55,13 @@ struct Head {
     snapshots: Vec<(String, bool)>,
 }
 
+impl Head {
+    /// How many of its versions are not on their way out.
+    fn staying(&self) -> usize {
+        self.snapshots.iter().filter(|(_, leaving)| !leaving).count()
+    }
+}
+
 #[derive(Default)]
 struct Template {
     current: Option<String>,
@@ -191,12 +198,21 @@ impl Seen {
     /// Everything that is left when no session is: of each template one head and at most `keep` old versions.
     pub fn is_clean(&self, keep: usize) -> Result<(), String> {
         for (name, template) in &self.templates {
-            let (heads, versions) = (template.heads.len(), template.complete().len());
-            if template.current.is_some() && (heads != 1 || versions > keep + 1) {
-                return Err(format!("template {name} has {heads} heads and {versions} versions"));
-            }
-            if template.current.is_none() && heads != 0 {
+            let heads = template.heads.len();
+            let Some(current) = &template.current else {
+                if heads == 0 {
+                    continue;
+                }
                 return Err(format!("template {name} has no version and {heads} heads"));
+            };
+            // After a rollback another head holds what was gone back over, and the version that both have come from
+            // can go only when that does.
+            let is_right = |(id, head): (&String, &Head)| {
+                head.staying() > 0 && (id != current || !head.origin.contains(&format!("/{name}/")))
+            };
+            let versions: usize = template.heads.values().map(Head::staying).sum();
+            if !template.heads.iter().all(is_right) || versions > keep + 1 {
+                return Err(format!("template {name} has {heads} heads and {versions} versions"));
             }
         }
         if self.clones.is_empty() && self.records.is_empty() && self.temps() == 0 {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use crate::crash::{Case, crash};
 use crate::harness;
 use crate::host::{Host, STAMP};
+use crate::looks::{pin, rebase, verify};
 
 /// A test for each store.
 macro_rules! on_both {
@@ -62,6 +63,15 @@ on_both! {
     dir_crash_gc_takes_nothing_that_is_used
     zfs_crash_gc_takes_nothing_that_is_used
     gc
+    dir_crash_pin_and_unpin_leave_the_version_and_its_pin_or_none
+    zfs_crash_pin_and_unpin_leave_the_version_and_its_pin_or_none
+    pin
+    dir_crash_verify_and_diff_leave_nothing
+    zfs_crash_verify_and_diff_leave_nothing
+    verify
+    dir_crash_rebase_leaves_the_old_session_and_a_whole_new_one_or_none
+    zfs_crash_rebase_leaves_the_old_session_and_a_whole_new_one_or_none
+    rebase
     dir_crash_image_import_leaves_a_whole_image_or_none
     zfs_crash_image_import_leaves_a_whole_image_or_none
     image_import
@@ -82,7 +92,7 @@ fn kept(text: String) -> &'static str {
 }
 
 /// Ends what stands, after it has been entered once.
-fn end_all(host: &Host) {
+pub(crate) fn end_all(host: &Host) {
     for session in host.sessions() {
         host.zchroot(["exec", &session, "-d", "/", "--", "true"]).ok();
         host.zchroot(["end", &session]).ok();
@@ -91,7 +101,7 @@ fn end_all(host: &Host) {
 }
 
 /// A source session that stands again can be worked in; it is aborted here.
-fn abort_all(host: &Host) {
+pub(crate) fn abort_all(host: &Host) {
     for session in host.sessions() {
         host.zchroot(["source", "exec", &session, "--", "true"]).ok();
         host.zchroot(["source", "abort", &session]).ok();
@@ -155,12 +165,12 @@ fn begin(host: &Host) {
 }
 
 /// A session in which something was done.
-fn begin_work(host: &Host) {
+pub(crate) fn begin_work(host: &Host) {
     host.zchroot(["begin", "demo", "-n", "work"]).ok();
     host.zchroot(["exec", "work", "-d", "/", "--", "sh", "-c", "echo mine > /srv/mine"]).ok();
 }
 
-fn work_is_there(host: &Host) {
+pub(crate) fn work_is_there(host: &Host) {
     host.zchroot(["exec", "work", "-d", "/", "--", "cat", "/srv/mine"]).ok().prints("mine");
     // Everything of the profile is there, not only the tree.
     let devices = "test -e /proc/self && echo > /dev/null";
@@ -196,7 +206,7 @@ fn source_begin(host: &Host) {
 }
 
 /// A source session that makes the next generation.
-fn source_work(host: &Host, generation: usize) {
+pub(crate) fn source_work(host: &Host, generation: usize) {
     host.zchroot(["-q", "source", "begin", "demo", "-n", "work"]).ok();
     let text = generation.to_string();
     host.zchroot(["source", "exec", "work", "--", "sh", "-c", STAMP, "stamp", &text]).ok();

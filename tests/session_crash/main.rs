@@ -20,6 +20,7 @@ mod crash;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod host;
+mod looks;
 mod sample;
 mod tracer;
 #[cfg(feature = "zfs")]

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::{Error, Images, Listed, Result};
 use crate::store::Digest;
 use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 
 impl Images<'_> {
     /// Removes an image that nothing is cloned from.
@@ -85,7 +85,7 @@ impl Images<'_> {
 
     /// `None` if somebody has it.
     pub(super) fn try_lock(&self, digest: &Digest) -> Result<Option<Lock>> {
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         Ok(Lock::take(&self.layout().image_lock(digest), std::time::Duration::ZERO)?)
     }
 }

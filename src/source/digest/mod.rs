@@ -26,7 +26,7 @@ use super::diff::{Change, Difference, escape};
 use super::{Error, Sources, Version};
 use crate::store::{TemplateName, VersionId};
 use crate::sys::file;
-use crate::sys::lock::Lock;
+use crate::sys::lock::{self, Lock};
 use crate::sys::tree::{Step, Walk, by_path, digest_file};
 
 pub use manifest::Root;
@@ -108,7 +108,7 @@ impl Sources<'_> {
         template: &TemplateName,
         step: &mut Step<'_>,
     ) -> Result<Vec<VersionId>, Error> {
-        file::make_dirs(&self.layout().locks(), 0o700)?;
+        lock::make_folder(&self.layout().locks())?;
         let Some(_lock) = Lock::take(&self.layout().digest_lock(template), Duration::ZERO)? else {
             return Ok(Vec::new());
         };
