@@ -57,6 +57,16 @@ fn zfs_space_sessions_and_commits_succeed_after_a_sweep() {
 }
 
 #[test]
+fn zfs_space_sessions_and_commits_succeed_after_a_sweep_of_a_full_quota() {
+    runs::sessions_and_commits_succeed_after_a_sweep(&OnPool::make(Limit::Quota));
+}
+
+#[test]
+fn zfs_space_sessions_and_commits_that_find_no_room_leave_nothing_in_a_full_quota() {
+    runs::sessions_and_commits_that_find_no_room_leave_nothing(&OnPool::make(Limit::Quota));
+}
+
+#[test]
 fn zfs_space_sessions_and_commits_that_find_no_room_leave_nothing() {
     let lab = OnPool::make(Limit::Pool);
     runs::sessions_and_commits_that_find_no_room_leave_nothing(&lab);
