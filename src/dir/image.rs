@@ -95,6 +95,10 @@ impl Images for DirStore {
         Ok(images)
     }
 
+    fn image_sessions(&self, image: &Digest) -> Result<Vec<SessionId>> {
+        session::of_image(self, image)
+    }
+
     fn image_new(&self, image: &Digest) -> Result<()> {
         let path = self.image_draft(image);
         self.bring_back(image)?;

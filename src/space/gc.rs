@@ -112,7 +112,7 @@ impl std::fmt::Display for Object {
 
 impl Object {
     /// The session that it is of, if it is of one.
-    fn session(&self) -> Option<&SessionId> {
+    pub(super) fn session(&self) -> Option<&SessionId> {
         match self {
             Self::SessionTree { session }
             | Self::Lock { session }
@@ -228,7 +228,7 @@ impl<'a> Gc<'a> {
         for (path, made) in self.temp_files()? {
             items.push(self.judge(Object::TempFile { path }, false, made));
         }
-        items.extend(self.image_items()?);
+        items.extend(self.image_items(&items)?);
         for (template, draft, made) in drafts {
             let known = referred.drafts.contains(&(template.clone(), draft.clone()));
             items.push(self.judge(Object::Draft { template, draft }, known, made));

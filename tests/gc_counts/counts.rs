@@ -138,3 +138,46 @@ pub(crate) fn nothing_while_blind(lab: &Lab) {
     assert!(summary(&gone).starts_with("reclaimed 5 things, "), "{gone}");
     assert_eq!(lab.trees(), [] as [&str; 0]);
 }
+
+/// Orphans keep no images, so the order matters: a dry run knows it too.
+pub(crate) fn an_orphan_and_its_image(lab: &Lab) {
+    let config = lab.read("/etc/zchroot/zchroot.toml");
+    lab.configure(&format!("{config}[images]\nwarm = \"0\"\n"));
+    let tree = lab.path().join("tree");
+    let image = |name: &str| {
+        crate::harness::tree::make(&tree);
+        std::fs::write(tree.join("srv/text"), name).unwrap();
+        let archive = lab.path().join(format!("{name}.tar"));
+        crate::harness::tree::pack(&tree, &archive);
+        std::fs::remove_dir_all(&tree).unwrap();
+        lab.zchroot(["-q", "image", "import", archive.to_str().unwrap()]).ok().text()
+    };
+    let (lost, kept) = (image("lost"), image("kept"));
+    lab.clone_of_image(&lost, "orphan-1");
+    lab.clone_of_image(&lost, "orphan-2");
+    lab.clone_of_image(&kept, "orphan-3");
+    let wait = "echo in; read -r line; true";
+    let mut inside = lab.order(["-q", "run", "--image", &kept, "-d", "/", "--", "sh", "-c", wait]).start();
+    assert_eq!(inside.line(), "in");
+    let removed = |done: &Done| -> Vec<String> {
+        let json: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        let items = json["items"].as_array().unwrap().iter().filter(|item| item["action"] == "remove");
+        items.map(|item| format!("{} {}{}", item["kind"], item["session"], item["image"])).collect()
+    };
+    let dry = lab.zchroot(["gc", "--dry-run", "--json"]).ok();
+    let real = lab.zchroot(["gc", "--json"]).ok();
+    assert_eq!(removed(&dry), removed(&real));
+    assert_eq!(
+        (summary(&dry), summary(&real)),
+        (summary(&dry), summary(&dry).replace("would reclaim", "reclaimed"))
+    );
+    let about =
+        |kind: &str| removed(&real).iter().filter(|line| line.starts_with(&format!("\"{kind}\""))).count();
+    assert_eq!((about("session-tree"), about("image")), (3, 1), "{real}");
+    let list = lab.zchroot(["image", "list", "--json"]).ok().json();
+    let [image] = &list["images"].as_array().unwrap()[..] else { panic!("one is in use: {list}") };
+    assert_eq!((image["digest"].as_str(), image["clones"].as_u64()), (Some(kept.as_str()), Some(1)));
+    inside.finish().ok();
+    lab.zchroot(["image", "remove", &kept]).ok();
+    assert_eq!(lab.remains(), [] as [&str; 0]);
+}

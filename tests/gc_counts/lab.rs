@@ -77,6 +77,11 @@ impl Lab {
         nix::mount::umount(&at).unwrap();
     }
 
+    /// The same of an image.
+    pub(crate) fn clone_of_image(&self, digest: &str, name: &str) {
+        self.store.session_from_image(&digest.parse().unwrap(), &name.parse().unwrap()).unwrap();
+    }
+
     /// The trees of sessions that are there.
     pub(crate) fn trees(&self) -> Vec<String> {
         self.store.sessions().unwrap().into_iter().map(|tree| tree.id.to_string()).collect()

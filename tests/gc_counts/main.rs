@@ -43,6 +43,8 @@ on_both! {
         zfs_gc_beside_a_flood_of_begins_takes_nothing_that_is_in_use_or_young flood::nothing_in_use_or_young;
     dir_gc_leaves_a_tree_alone_that_a_process_is_in zfs_gc_leaves_a_tree_alone_that_a_process_is_in
         counts::a_tree_that_is_used_stays;
+    dir_gc_takes_an_orphan_and_the_image_that_it_kept_in_one_pass
+        zfs_gc_takes_an_orphan_and_the_image_that_it_kept_in_one_pass counts::an_orphan_and_its_image;
     dir_gc_takes_nothing_while_something_cannot_be_read zfs_gc_takes_nothing_while_something_cannot_be_read
         counts::nothing_while_blind;
 }

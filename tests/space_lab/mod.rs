@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod runs;
 pub mod small;
+pub mod stalls;
 
 use crate::harness::Installation;
 
