@@ -95,6 +95,10 @@ impl Images for DirStore {
         Ok(images)
     }
 
+    fn image_sessions(&self, image: &Digest) -> Result<Vec<SessionId>> {
+        session::of_image(self, image)
+    }
+
     fn image_new(&self, image: &Digest) -> Result<()> {
         let path = self.image_draft(image);
         self.bring_back(image)?;
@@ -139,7 +143,8 @@ impl Images for DirStore {
             Ok(0) => {
                 // Else a power cut could bring back an image that is half deleted.
                 file::sync_parent(&aside)?;
-                trash::discard(self, &aside, dir)?;
+                // Not where it lies: whoever finds half of it aside would bring that back.
+                trash::put(self, &aside, dir)?.remove(self);
                 Ok(Outcome::Changed)
             }
             other => {

@@ -31,6 +31,12 @@ pub trait Images {
     /// The store cannot be read.
     fn images(&self) -> Result<Vec<ImageTree>>;
 
+    /// The sessions that are cloned from an image; none if there is no such image.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn image_sessions(&self, image: &Digest) -> Result<Vec<SessionId>>;
+
     /// Makes an empty draft of an image.
     ///
     /// # Errors

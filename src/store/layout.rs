@@ -199,6 +199,12 @@ impl Layout {
         self.locks().join("promises")
     }
 
+    /// Where who fills the store waits for those who do so too.
+    #[must_use]
+    pub fn makers_lock(&self) -> PathBuf {
+        self.locks().join("makers")
+    }
+
     /// The lock of who sweeps, and tries again what met no room.
     #[must_use]
     pub fn sweep_lock(&self) -> PathBuf {

@@ -25,6 +25,7 @@ const TABLE: &str = "objset-";
 /// Who clones files from an image looks ten times a second whether it is to go.
 const READERS_PATIENCE: Duration = Duration::from_secs(5);
 const IMAGES: &str = include_str!("programs/images.lua");
+const CLONES: &str = include_str!("programs/clones.lua");
 
 impl ZfsStore {
     fn pristine(&self, image: &Digest) -> String {
@@ -80,6 +81,13 @@ impl Images for ZfsStore {
         let mut images = decoded(&dataset, listing::images(&text))?;
         images.sort_by(|one, other| one.digest.cmp(&other.digest));
         Ok(images)
+    }
+
+    fn image_sessions(&self, image: &Digest) -> Result<Vec<SessionId>> {
+        let (pristine, sessions) = (self.pristine(image), self.names.sessions());
+        let text = self.engine.read(&pristine, CLONES, &[("s", &pristine), ("d", &sessions)])?;
+        let clones = decoded(&pristine, listing::children(&text))?.unwrap_or_default();
+        Ok(clones.into_iter().filter_map(|(name, _)| name.parse().ok()).collect())
     }
 
     fn image_new(&self, image: &Digest) -> Result<()> {

@@ -40,8 +40,8 @@ use super::Filled;
 use super::dedup::{Borrower, Lender, Loan};
 use super::error::{Error, Result};
 use crate::store::Progress;
-use crate::sys::file;
 use crate::sys::worker::{self, Worker};
+use crate::sys::{file, signals};
 
 const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
@@ -50,8 +50,9 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETFCAP);
 /// Without a sign of life for so long, and nearly full, it is out of room: near a quota ZFS lets writers wait
-/// instead of failing them (openzfs/zfs#1668).
-const PATIENCE: Duration = Duration::from_secs(30);
+/// instead of failing them (openzfs/zfs#1668). With room it may take as long as [`Progress::patience`] says.
+const WHEN_FULL: Duration = Duration::from_secs(30);
+/// Not a share of all: a dataset says that it is as large as what is in it and what may still come.
 const NEARLY_FULL: u64 = 32 << 20;
 /// An archive that makes the worker need more is ended with it: xz may take 1 GiB to decode, the rest little.
 const MOST_MEMORY: u64 = 2 << 30;
@@ -70,7 +71,7 @@ pub(super) struct Unpacking {
     saved: u64,
     notes: Vec<String>,
     last: Instant,
-    pub(super) patience: Duration,
+    pub(super) when_full: Duration,
 }
 
 /// Something else to listen to while a tree is unpacked.
@@ -133,7 +134,7 @@ impl Unpacking {
             saved: 0,
             notes: Vec::new(),
             last: Instant::now(),
-            patience: PATIENCE,
+            when_full: WHEN_FULL,
         })
     }
 
@@ -148,9 +149,13 @@ impl Unpacking {
             let (reports, other) = self.wait(aside.as_deref(), tick)?;
             if other && let Some(aside) = aside.as_deref_mut() {
                 aside.ready(progress);
+                self.last = Instant::now();
+            }
+            if signals::asked_to_end().is_some() {
+                return Err(self.failed(Errno::INTR.into()));
             }
             if !reports {
-                self.look_for_room()?;
+                self.look_for_stall(progress.patience())?;
             } else if let Some(end) = self.hear(progress)? {
                 return self.end(end);
             }
@@ -218,18 +223,26 @@ impl Unpacking {
         }
     }
 
-    /// No word for too long while the tree has no room: that is "no room". The worker is killed by its drop.
-    fn look_for_room(&self) -> Result<()> {
-        if self.last.elapsed() < self.patience {
-            return Ok(());
-        }
-        let space = rustix::fs::fstatvfs(&self.root).map_err(|error| self.failed(error.into()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        let total = space.f_blocks.saturating_mul(space.f_frsize);
-        if free < NEARLY_FULL.min(total / 20) {
+    /// No word for too long: while the tree has no room that is "no room". The worker is killed by its drop.
+    fn look_for_stall(&self, patience: Duration) -> Result<()> {
+        let silent = self.last.elapsed();
+        if silent >= patience.min(self.when_full) && self.is_nearly_full()? {
             return Err(self.failed(Errno::NOSPC.into()));
         }
-        Ok(())
+        if silent < patience {
+            return Ok(());
+        }
+        let why = format!(
+            "it came no further for {} s: what it is read from or written to stalls (stall in zchroot.toml)",
+            silent.as_secs()
+        );
+        Err(self.failed(io::Error::new(io::ErrorKind::TimedOut, why)))
+    }
+
+    fn is_nearly_full(&self) -> Result<bool> {
+        let space = rustix::fs::fstatvfs(&self.root).map_err(|error| self.failed(error.into()))?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        Ok(free < NEARLY_FULL)
     }
 
     fn failed(&self, error: io::Error) -> Error {

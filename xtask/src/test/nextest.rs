@@ -18,7 +18,7 @@ use crate::program;
 use crate::vm::{self, Machine};
 
 /// Programs that tests on the host call.
-const PROGRAMS: [&str; 18] = [
+const PROGRAMS: [&str; 19] = [
     "busybox-static",
     "mmdebstrap",
     "strace",
@@ -37,6 +37,7 @@ const PROGRAMS: [&str; 18] = [
     "acl",
     "attr",
     "libcap2-bin",
+    "systemd",
 ];
 
 /// Which tests a run is of, and how.
