@@ -136,7 +136,7 @@ fn dir_import_a_writer_that_stalls_is_given_up_with_room_too() {
     let mut write = File::from(write);
     // Half a file, and then nothing: the pipe stays open.
     write.write_all(&archive_of(1, 8000)[..4096]).unwrap();
-    let unpacking = start(read.as_fd(), "the pipe", dir.path()).unwrap();
+    let unpacking = start(read.as_fd(), "the pipe", dir.path(), None).unwrap();
     let worker = unpacking.worker.pid().unwrap();
     let began = std::time::Instant::now();
     let error = unpacking.finish(&mut Impatient(Duration::from_secs(1)), None).unwrap_err();
@@ -152,7 +152,7 @@ fn dir_import_a_worker_that_stalls_in_a_full_tree_is_out_of_room_also_to_the_imp
     let small = Small::new("size=1M");
     std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
     let (read, _write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let unpacking = start(read.as_fd(), "pipe", small.0.path()).unwrap();
+    let unpacking = start(read.as_fd(), "pipe", small.0.path(), None).unwrap();
     let error = unpacking.finish(&mut Impatient(Duration::from_millis(200)), None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRoom);
 }
