@@ -146,20 +146,19 @@ fn dir_dedup_a_crash_at_any_step_leaves_nothing_that_gc_does_not_take() {
     let lab = &import.lab;
     let mut before = lab.left();
     before.sort();
-    for mode in [Mode::Crash, Mode::CrashAfter] {
-        for at in 1..=import.effects.len() {
-            let (crashed, _) = with_plan(Plan { at, mode }, || lab.import(&import.second));
-            assert!(crashed.is_err(), "{at}");
-            let sessions = Sessions::new(&lab.layout, &lab.store);
-            let gc = Gc::new(sessions, Duration::ZERO, Warm::Always);
-            gc.run(|_| 1_usize).unwrap();
-            let ready = lab.import(&import.second).unwrap();
-            assert!(!ready.fresh || ready.saved == all(), "{at}");
-            import.right(ready);
-            let mut left = lab.left();
-            left.sort();
-            assert_eq!(left, before, "{mode:?} {at} {:?}", import.effects.get(at - 1));
-        }
+    let last = import.effects.len();
+    let crashes = (1..=last).map(|at| (at, Mode::Crash)).chain([(last, Mode::CrashAfter)]);
+    for (at, mode) in crashes {
+        let (crashed, _) = with_plan(Plan { at, mode }, || lab.import(&import.second));
+        assert!(crashed.is_err(), "{at}");
+        let gc = Gc::new(Sessions::new(&lab.layout, &lab.store), Duration::ZERO, Warm::Always);
+        gc.run(|_| 1_usize).unwrap();
+        let ready = lab.import(&import.second).unwrap();
+        assert!(!ready.fresh || ready.saved == all(), "{at}");
+        import.right(ready);
+        let mut left = lab.left();
+        left.sort();
+        assert_eq!(left, before, "{mode:?} {at} {:?}", import.effects.get(at - 1));
     }
 }
 
