@@ -205,6 +205,12 @@ impl Layout {
         self.locks().join("makers")
     }
 
+    /// The lock of who lays or releases the reserve.
+    #[must_use]
+    pub fn reserve_lock(&self) -> PathBuf {
+        self.locks().join("reserve")
+    }
+
     /// The lock of who sweeps, and tries again what met no room.
     #[must_use]
     pub fn sweep_lock(&self) -> PathBuf {
