@@ -1,6 +1,12 @@
 # On this host: `zchroot image import` against what unpacks the same archive, alone and with the wait for the disk.
 # No run but the one that is timed: the archive is in memory, and a run takes seconds.
 WARMUP=0
+# tar with gzip and unsquashfs are several processes or threads: on a busy machine they would get more of it than zchroot.
+renice -n -15 $$ >/dev/null
+if [ -w /proc/$$/autogroup ]; then
+    undo+=("echo $(sed 's/.* //' /proc/$$/autogroup) >/proc/$$/autogroup")
+    echo -15 >/proc/$$/autogroup
+fi
 archives=$WORK/archives
 mkdir "$archives"
 cp "$TREE" "$archives/tar"

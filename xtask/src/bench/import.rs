@@ -85,7 +85,8 @@ fn about(rounds: u32, results: &Path) -> Result<String> {
         "## Imports, on a host\n\n{}, Linux {}, {} CPUs, load {:.1} to {:.1} over the run, {}, {}, {}, {}. {rounds} runs of each \
          case.\n\n\
          A Debian tree (minbase), packed by GNU tar, mksquashfs (gzip) and umoci, unpacked by `zchroot image import` (release \
-         build) and by the program that is there for it, to the same file system, in turns. The archive is in memory. zchroot \
+         build) and by the program that is there for it, to the same file system, in turns, with priority over whatever else \
+         runs (nice -15). The archive is in memory. zchroot \
          does more: it reads the archive twice, once for its SHA-256, by which the image is called; of container images it \
          checks the digest of each layer, packed and unpacked; it unpacks in a confined child; and it ends when the image is on \
          the disk (syncfs, the record fsynced). The others end when all is in memory, so they stand there a second time with \
