@@ -37,7 +37,7 @@ impl Lab {
     pub(crate) fn on_directories() -> Self {
         let host = Host::on_directories();
         let store = Box::new(DirStore::open(&Layout::new(host.path())));
-        Self { host, store, on_a_pool: false }
+        Self { host, store, on_a_pool: false }.at_rest()
     }
 
     #[cfg(feature = "zfs")]
@@ -46,7 +46,17 @@ impl Lab {
         let config = host.read("/etc/zchroot/zchroot.toml");
         let pool = config.split("pool = \"").nth(1).unwrap().split('"').next().unwrap();
         let store = zchroot::zfs::ZfsStore::open(pool, &Layout::new(host.path()), 0).unwrap();
-        Self { host, store: Box::new(store), on_a_pool: true }
+        Self { host, store: Box::new(store), on_a_pool: true }.at_rest()
+    }
+
+    /// What makes a digest looks at a clone of which nothing is known: none is made any more.
+    fn at_rest(self) -> Self {
+        crate::harness::wait_until("no digest is made", || self.digesting().is_empty());
+        self.zchroot(["-q", "gc"]).ok();
+        crate::harness::wait_until("no digest is made", || self.digesting().is_empty());
+        let config = self.read("/etc/zchroot/zchroot.toml");
+        self.configure(&config.replace("version = 1", "version = 1\ndigests = \"never\""));
+        self
     }
 
     /// How old a thing has to be, in the configuration.
