@@ -12,8 +12,8 @@ mod space_lab;
 
 use harness::MINIMAL;
 use space_lab::Lab;
-use space_lab::small::Small;
-use space_lab::{MIB, archive, images, runs};
+use space_lab::small::{Kind, Small};
+use space_lab::{MIB, runs, stalls};
 
 #[test]
 fn dir_space_an_import_succeeds_after_a_sweep() {
@@ -108,36 +108,74 @@ fn dir_space_a_commit_that_was_cut_short_is_made_whole() {
 
 #[test]
 fn dir_space_images_beyond_their_share_go_the_one_used_longest_ago_first() {
-    let lab = Small::make(192);
-    let host = lab.host();
-    let config = host.read("/etc/zchroot/zchroot.toml");
-    host.configure(&format!("{config}[images]\nquota = \"60M\"\npressure = 80\n"));
-    let import = |name: &str| {
-        let archive = archive::tar(host, name, 20);
-        let done = host.zchroot(["image", "import", archive.to_str().unwrap()]).ok();
-        (archive::sha256(&archive)[..12].to_owned(), done)
-    };
-    let (first, _) = import("first");
-    let (second, done) = import("second");
-    assert!(!done.stderr.contains("evicted"), "less than 80%: {done}");
-    let (third, done) = import("third");
-    assert!(!done.stderr.contains("evicted"), "{done}");
-    let dry = host.zchroot(["gc", "--dry-run"]).ok().text();
-    assert!(
-        dry.contains(&format!("{first}: nothing is cloned from it, and images take 80% of 60M")),
-        "{dry}"
-    );
-    let (fourth, done) = import("fourth");
-    assert!(done.stderr.contains(&format!("{first}: nothing is cloned from it")), "{done}");
-    let sorted = |names: &[&String]| {
-        let mut names: Vec<String> = names.iter().map(|name| (*name).clone()).collect();
-        names.sort();
-        names
-    };
-    assert_eq!(sorted(&images(&lab).iter().collect::<Vec<_>>()), sorted(&[&second, &third, &fourth]));
-    let run = host.zchroot(["gc"]).ok().text();
-    assert!(run.contains(&format!("{second}: nothing is cloned from it")), "{run}");
-    assert_eq!(sorted(&images(&lab).iter().collect::<Vec<_>>()), sorted(&[&third, &fourth]));
-    host.zchroot(["gc"]).ok().prints("");
-    lab.assert_clean();
+    runs::images_beyond_their_share_go(&Small::make(192));
+}
+
+#[test]
+fn dir_space_a_worker_that_stalls_is_given_up() {
+    stalls::a_worker_that_stalls_is_given_up(&Small::make(192));
+}
+
+#[test]
+fn dir_space_a_writer_that_stalls_in_a_full_store_is_out_of_room() {
+    stalls::a_writer_that_stalls_in_a_full_store_is_out_of_room(&Small::make(128));
+}
+
+#[test]
+fn dir_space_what_is_available_is_what_df_says() {
+    use zchroot::store::Store;
+    let lab = Small::make(64);
+    let store = zchroot::dir::DirStore::open(&zchroot::store::Layout::new(lab.host().path()));
+    for left in [40 * MIB, 0] {
+        lab.leave(left);
+        let space = store.space().unwrap();
+        let df = std::process::Command::new("df")
+            .args(["-B1", "--output=avail,size"])
+            .arg(lab.host().at("/var/lib/zchroot"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(df.stdout).unwrap();
+        let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        assert_eq!([space.available, space.total], numbers[..], "{text}");
+    }
+}
+
+/// The same runs on other file systems, which keep account in other ways. Where nothing is written in place even what
+/// is evicted needs some room: there the reserve is a part of the sweep.
+macro_rules! on_others {
+    ($($name:ident $kind:ident $mib:literal $reserve:literal $run:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            runs::$run(&Small::on(Kind::$kind, $mib, $reserve));
+        }
+    )*};
+}
+
+on_others! {
+    dir_space_an_import_succeeds_after_a_sweep_on_xfs
+        Xfs 320 "0" an_import_succeeds_after_a_sweep;
+    dir_space_an_import_that_finds_no_room_leaves_nothing_on_xfs
+        Xfs 320 "0" an_import_that_finds_no_room_leaves_nothing;
+    dir_space_sessions_and_commits_succeed_after_a_sweep_on_xfs
+        Xfs 320 "0" sessions_and_commits_succeed_after_a_sweep;
+    dir_space_sessions_and_commits_that_find_no_room_leave_nothing_on_xfs
+        Xfs 320 "0" sessions_and_commits_that_find_no_room_leave_nothing;
+    dir_space_an_import_succeeds_after_a_sweep_on_btrfs
+        Btrfs 256 "0" an_import_succeeds_after_a_sweep;
+    dir_space_an_import_that_finds_no_room_leaves_nothing_on_btrfs
+        Btrfs 256 "0" an_import_that_finds_no_room_leaves_nothing;
+    dir_space_sessions_and_commits_succeed_after_a_sweep_on_btrfs
+        Btrfs 256 "16M" sessions_and_commits_succeed_after_a_sweep;
+    dir_space_sessions_and_commits_that_find_no_room_leave_nothing_on_btrfs
+        Btrfs 256 "0" sessions_and_commits_that_find_no_room_leave_nothing;
+    dir_space_an_import_succeeds_after_a_sweep_of_a_full_quota
+        BtrfsQuota 512 "0" an_import_succeeds_after_a_sweep;
+    dir_space_an_import_that_finds_no_room_leaves_nothing_in_a_full_quota
+        BtrfsQuota 512 "0" an_import_that_finds_no_room_leaves_nothing;
+    dir_space_streams_and_layers_end_in_bounded_time_in_a_full_quota
+        BtrfsQuota 512 "0" streams_and_layers_end_in_bounded_time;
+    dir_space_sessions_and_commits_succeed_after_a_sweep_of_a_full_quota
+        BtrfsQuota 512 "16M" sessions_and_commits_succeed_after_a_sweep;
+    dir_space_sessions_and_commits_that_find_no_room_leave_nothing_in_a_full_quota
+        BtrfsQuota 512 "0" sessions_and_commits_that_find_no_room_leave_nothing;
 }

@@ -17,7 +17,7 @@ mod zfs_pool;
 
 use harness::MINIMAL;
 use pool::{Limit, OnPool};
-use space_lab::{Lab, MIB, runs};
+use space_lab::{Lab, MIB, runs, stalls};
 
 #[test]
 fn zfs_space_an_import_succeeds_after_a_sweep_of_a_full_pool() {
@@ -54,6 +54,16 @@ fn zfs_space_many_makers_share_what_there_is() {
 #[test]
 fn zfs_space_sessions_and_commits_succeed_after_a_sweep() {
     runs::sessions_and_commits_succeed_after_a_sweep(&OnPool::make(Limit::Pool));
+}
+
+#[test]
+fn zfs_space_sessions_and_commits_succeed_after_a_sweep_of_a_full_quota() {
+    runs::sessions_and_commits_succeed_after_a_sweep(&OnPool::make(Limit::Quota));
+}
+
+#[test]
+fn zfs_space_sessions_and_commits_that_find_no_room_leave_nothing_in_a_full_quota() {
+    runs::sessions_and_commits_that_find_no_room_leave_nothing(&OnPool::make(Limit::Quota));
 }
 
 #[test]
@@ -142,4 +152,32 @@ fn zfs_space_what_is_promised_has_to_be_there() {
 #[test]
 fn zfs_space_a_commit_that_was_cut_short_is_made_whole() {
     runs::a_commit_that_was_cut_short_is_made_whole(&OnPool::make(Limit::Pool));
+}
+
+#[test]
+fn zfs_space_a_worker_that_stalls_is_given_up() {
+    stalls::a_worker_that_stalls_is_given_up(&OnPool::make(Limit::Pool));
+}
+
+#[test]
+fn zfs_space_a_writer_that_stalls_in_a_full_pool_or_quota_is_out_of_room() {
+    for limit in [Limit::Pool, Limit::Quota] {
+        stalls::a_writer_that_stalls_in_a_full_store_is_out_of_room(&OnPool::make(limit));
+    }
+}
+
+#[test]
+fn zfs_space_images_beyond_their_share_go_the_one_used_longest_ago_first() {
+    runs::images_beyond_their_share_go(&OnPool::make(Limit::Pool));
+}
+
+#[test]
+fn zfs_space_what_is_available_is_what_zfs_says() {
+    use zchroot::store::Store;
+    let lab = OnPool::make(Limit::Pool);
+    let store = lab.pool().open();
+    for left in [40 * MIB, 0] {
+        lab.leave(left);
+        assert_eq!(store.space().unwrap().available, lab.available());
+    }
 }

@@ -132,7 +132,7 @@ pub(super) fn image(args: &Image, context: &Context) -> Result<Status, Error> {
         context.note(&format!("evicted {}: {}", item.object, item.reason));
     }
     let admitted = admit(context, "keep the image", None, Tell::Always)?;
-    let status = room::retrying(context, "keep the image", 0, || image::run(args, context))?;
+    let status = room::filling(context, "keep the image", 0, || image::run(args, context))?;
     admitted.begun(context);
     Ok(status)
 }

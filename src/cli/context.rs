@@ -113,7 +113,7 @@ impl Context {
 
     /// Progress on stderr, unless they asked for quiet.
     pub(super) fn bar(&self) -> Bar {
-        Bar::new(self.globals.quiet)
+        Bar::new(self.globals.quiet, self.config.stall.duration())
     }
 
     /// From here on a signal that would end the program waits: until it can be passed on to a command, or until

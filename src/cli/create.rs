@@ -28,7 +28,7 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     let _held = Context::hold_signals()?;
     let admitted = admit(context, &format!("create {}", args.template), None, Tell::Always)?;
     let (template, written) = define(&args.template, context)?;
-    let version = room::retrying(context, &format!("create {}", template.name), size(&from), || {
+    let version = room::filling(context, &format!("create {}", template.name), size(&from), || {
         // An archive is read from its beginning again.
         let opened = opened.take().map_or_else(|| from.open(), Ok)?;
         first_version(&template, Filling { from: from.clone(), opened }, args.message.clone(), context)

@@ -66,6 +66,12 @@ impl Error {
         space::is_no_room(self.cause.as_ref())
     }
 
+    /// Whether it was a quota that left no room.
+    #[must_use]
+    pub fn is_quota(&self) -> bool {
+        space::is_quota(self.cause.as_ref())
+    }
+
     /// What failed and its causes.
     #[must_use]
     pub fn text(&self) -> String {

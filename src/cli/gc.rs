@@ -11,8 +11,8 @@ use crate::sys::privilege::raised;
 pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     context.require_root("gc")?;
     let (grace, warm) = (context.config.grace.duration(), context.config.images.warm);
-    let gc = space::Gc::new(context.sessions()?, grace, warm);
-    let space::Collected { items, troubles, waiting } = if args.dry_run {
+    let gc = space::Gc::new(context.sessions()?, grace, warm).weighing();
+    let space::Collected { items, troubles, waiting, .. } = if args.dry_run {
         let mut items = raised(|| gc.plan())?;
         items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
         let images = &context.config.images;
@@ -26,6 +26,7 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
         collect(&gc, context)?
     };
     print(&items, args)?;
+    tell_sum(&items, args, context);
     if !args.dry_run {
         verify::digest_all(context)?;
     }
@@ -48,7 +49,7 @@ fn collect(gc: &space::Gc<'_>, context: &Context) -> Result<space::Collected, Er
         || raised(|| context.store()?.space().map_err(Error::from)).is_ok_and(|space| space.available == 0);
     let mut collected: Result<_, Error> = collect();
     let stuck = match &collected {
-        Ok(space::Collected { troubles, .. }) => !troubles.is_empty() && full(),
+        Ok(space::Collected { troubles, stuck, .. }) => *stuck || (!troubles.is_empty() && full()),
         Err(error) => error.is_no_room(),
     };
     if stuck && room::released(context) {
@@ -61,6 +62,21 @@ fn collect(gc: &space::Gc<'_>, context: &Context) -> Result<space::Collected, Er
         reserve::lay_again(context);
     }
     collected
+}
+
+/// How much went, or would go. Of versions and drafts nobody knows beforehand: they share what they hold.
+fn tell_sum(items: &[Item], args: &Gc, context: &Context) {
+    let gone: Vec<&Item> = items.iter().filter(|item| item.action == Action::Remove).collect();
+    if gone.is_empty() {
+        return;
+    }
+    let bytes: u64 = gone.iter().filter_map(|item| item.bytes).sum();
+    let word = if args.dry_run { "would reclaim" } else { "reclaimed" };
+    context.note(&format!(
+        "{word} {}, {} of sessions and images",
+        room::things(gone.len()),
+        output::bytes(bytes)
+    ));
 }
 
 fn print(items: &[Item], args: &Gc) -> Result<(), Error> {

@@ -26,10 +26,11 @@ fn import_command(args: &ImageImport, context: &Context) -> Result<Status, Error
     let (source, opened) = open(context, &args.source)?;
     let _held = Context::hold_signals()?;
     let importer = Some(caller(context));
-    let ready = import(context, &source, opened, &Asked { digest: args.digest.as_ref(), importer })?;
+    let asked = Asked { digest: args.digest.as_ref(), importer, ..Asked::default() };
+    let ready = import(context, &source, opened, &asked)?;
     if args.json.json {
-        let Ready { digest, fresh, notes, .. } = &ready;
-        output::json("image", &Imported { digest, fresh: *fresh, notes })?;
+        let Ready { digest, fresh, saved, notes, .. } = &ready;
+        output::json("image", &Imported { digest, fresh: *fresh, saved: *saved, notes })?;
     } else {
         output::line(ready.digest.as_str())?;
     }
@@ -41,6 +42,8 @@ fn import_command(args: &ImageImport, context: &Context) -> Result<Status, Error
 struct Imported<'a> {
     digest: &'a Digest,
     fresh: bool,
+    /// Bytes that share the blocks of other images.
+    saved: u64,
     notes: &'a [String],
 }
 
@@ -56,7 +59,7 @@ fn open(context: &Context, text: &str) -> Result<(Source, Opened), Error> {
     Ok((source, opened))
 }
 
-/// The image of an opened archive.
+/// The image of an opened archive; files are cloned from those that the caller may use.
 pub(super) fn import(
     context: &Context,
     source: &Source,
@@ -65,13 +68,21 @@ pub(super) fn import(
 ) -> Result<Ready, Error> {
     let images = context.images()?;
     let mut bar = context.bar();
-    let ready = raised(|| images.ensure(source, opened, asked, &mut bar));
+    let sharing = context.config.images.dedup.then(|| caller(context));
+    let ready = raised(|| images.ensure(source, opened, &Asked { sharing, ..*asked }, &mut bar));
     bar.finish();
     let ready = ready?;
     for note in &ready.notes {
         context.note(&format!("{source}: {note}"));
     }
-    let word = if ready.fresh { "unpacked" } else { "there already" };
+    let word = match (ready.fresh, ready.saved) {
+        (false, _) => "there already".to_owned(),
+        (true, 0) => "unpacked".to_owned(),
+        (true, saved) => {
+            let (saved, bytes) = (output::bytes(saved), output::bytes(ready.bytes));
+            format!("unpacked, {saved} of {bytes} shared with other images")
+        }
+    };
     context.note(&format!("image {}: {word}", ready.digest.short()));
     Ok(ready)
 }
@@ -88,7 +99,7 @@ pub(super) fn ready(context: &Context, text: &str) -> Result<Ready, Error> {
     let (source, opened) = open(context, text)?;
     // What root runs once is not thereby for all.
     let importer = Some(caller(context)).filter(|uid| *uid != 0);
-    import(context, &source, opened, &Asked { digest: None, importer })
+    import(context, &source, opened, &Asked { importer, ..Asked::default() })
 }
 
 /// How sessions of an image are: as those of a template with an empty definition, under a name that says which.
@@ -124,6 +135,7 @@ struct Known {
     architecture: Option<String>,
     bytes: u64,
     files: u64,
+    saved: u64,
     imported: jiff::Timestamp,
     last_used: jiff::Timestamp,
     /// For root only.
@@ -144,6 +156,7 @@ impl Known {
             architecture: record.architecture,
             bytes: record.bytes,
             files: record.files,
+            saved: record.saved,
             imported: record.imported,
             last_used: record.last_used,
         }

@@ -1,6 +1,7 @@
 //! A bar on a terminal, a line per step elsewhere.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -11,14 +12,15 @@ use crate::store::Progress;
 #[derive(Debug)]
 pub(super) struct Bar {
     quiet: bool,
+    patience: Duration,
     bar: Option<ProgressBar>,
 }
 
 impl Bar {
-    /// A bar that shows nothing when `quiet`.
+    /// A bar that shows nothing when `quiet`, of work that may come no further for `patience`.
     #[must_use]
-    pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet, bar: None }
+    pub(super) fn new(quiet: bool, patience: Duration) -> Self {
+        Self { quiet, patience, bar: None }
     }
 }
 
@@ -55,5 +57,9 @@ impl Progress for Bar {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
     }
 }

@@ -1,5 +1,6 @@
 //! Room for what a command makes: once more after a sweep, and the sum if that was in vain.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::context::Context;
@@ -8,12 +9,37 @@ use super::{output, source};
 use crate::source::Keep;
 use crate::space::{self, Failure, Item, KeepOf, Sweep, Swept};
 use crate::store::{Outcome, Space, TemplateName};
+use crate::sys::file;
 use crate::sys::lock::{self, Lock};
 use crate::sys::privilege::raised;
 use crate::sys::signals;
 
 /// How long to wait for others who sweep.
 const TURN: Duration = Duration::from_secs(120);
+
+/// As [`retrying`], for what fills the store: an import. First attempts go on beside each other, and a second one waits
+/// for them and has the store for itself: else of many for whom there is not room enough each could spoil it for the
+/// others, and fewer would succeed than there is room for.
+pub(super) fn filling<T>(
+    context: &Context,
+    what: &str,
+    need: u64,
+    attempt: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let makers = context.layout.makers_lock();
+    let take = |how: fn(&Path, Duration) -> file::Result<Option<Lock>>| {
+        raised(|| {
+            lock::make_folder(&context.layout.locks()).ok()?;
+            how(&makers, TURN).ok().flatten()
+        })
+    };
+    let beside = take(Lock::take_shared);
+    let alone = || {
+        drop(beside);
+        take(Lock::take)
+    };
+    in_turn(context, what, need, alone, attempt)
+}
 
 /// Does `attempt`, which leaves nothing behind when it fails. If there is no room for it, all that may be evicted
 /// is, and it is done once more. `what` completes "no room to ..."; `need` is how many bytes it takes at least, 0 if
@@ -24,20 +50,34 @@ pub(super) fn retrying<T>(
     need: u64,
     attempt: impl FnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
+    in_turn(context, what, need, || None, attempt)
+}
+
+/// As [`retrying`]; what `before` gives is held beside the turn to sweep and to try once more.
+fn in_turn<T>(
+    context: &Context,
+    what: &str,
+    need: u64,
+    before: impl FnOnce() -> Option<Lock>,
+    attempt: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
     let sweep = sweep(context)?;
     // Who wants to end does not want to wait for a second attempt.
     let is_no_room = |error: &Error| error.is_no_room() && signals::asked_to_end().is_none();
     let tell = |error: &Error, swept: &Swept| tell(context, what, error, swept);
     // Of many who met no room at once each would find the others' second attempts in its way: they take turns.
     let mut turn = None;
-    let in_turn = || {
-        turn = raised(|| my_turn(context));
+    let sweep = || {
+        turn = Some((before(), raised(|| my_turn(context))));
         raised(|| sweep.run())
     };
-    match space::once_more(in_turn, is_no_room, tell, attempt) {
+    match space::once_more(sweep, is_no_room, tell, attempt) {
         Ok(done) => Ok(done),
         Err(Failure::Other(error)) => Err(error),
-        Err(Failure::NoRoom { error, swept }) => Err(error.no_room_to(what, &sum(need, &swept))),
+        Err(Failure::NoRoom { error, swept }) => {
+            let sum = sum(need, error.is_quota(), &swept);
+            Err(error.no_room_to(what, &sum))
+        }
     }
 }
 
@@ -103,6 +143,9 @@ fn tell(context: &Context, what: &str, error: &Error, swept: &Swept) {
     for trouble in &swept.troubles {
         tracing::warn!(trouble, "not swept");
     }
+    if swept.released {
+        context.note("released the reserve, to have room to sweep in");
+    }
     context.note(&format!("swept {}, {}; trying once more", things(swept.gone.len()), room(swept)));
 }
 
@@ -119,14 +162,20 @@ pub(super) fn things(count: usize) -> String {
     }
 }
 
-/// The sum that did not come out right.
-fn sum(need: u64, swept: &Swept) -> String {
+/// The sum that did not come out right. A quota of a file system does not show in what is available in it; one of ZFS
+/// does.
+fn sum(need: u64, quota: bool, swept: &Swept) -> String {
     let available = swept.after.map_or(0, |space| space.available);
+    let (needs, has) = (output::bytes(need), output::bytes(available));
     let missing = match need.checked_sub(available) {
         Some(missing) if missing > 0 => {
-            format!("{} needed at least, {} missing", output::bytes(need), output::bytes(missing))
+            format!("{needs} needed at least, {} missing", output::bytes(missing))
         }
-        _ => format!("more than {} needed", output::bytes(available)),
+        _ if quota && need > 0 => {
+            format!("{needs} needed at least, a quota allows less than the {has} of all")
+        }
+        _ if quota => format!("a quota allows less than the {has} of all"),
+        _ => format!("more than {has} needed"),
     };
     format!(
         "{missing}; {}; a sweep evicted {}, which freed {}",
@@ -142,19 +191,35 @@ mod tests {
 
     fn swept(before: u64, after: u64) -> Swept {
         let space = |available| Some(Space { available, total: 1 << 30 });
-        Swept { gone: Vec::new(), troubles: Vec::new(), before: space(before), after: space(after) }
+        Swept {
+            gone: Vec::new(),
+            troubles: Vec::new(),
+            before: space(before),
+            after: space(after),
+            released: false,
+        }
     }
 
     #[test]
     fn the_sum_says_what_was_needed_what_there_was_and_what_the_sweep_freed() {
         assert_eq!(
-            sum(0, &swept(1 << 20, 5 << 20)),
+            sum(0, false, &swept(1 << 20, 5 << 20)),
             "more than 5.00 MiB needed; 1.00 MiB available before, 5.00 MiB now; a sweep evicted nothing, which \
              freed 4.00 MiB"
         );
-        assert!(sum(7 << 20, &swept(0, 5 << 20)).starts_with("7.00 MiB needed at least, 2.00 MiB missing; "));
-        assert!(sum(5 << 20, &swept(0, 5 << 20)).starts_with("more than 5.00 MiB needed"));
+        assert!(
+            sum(7 << 20, true, &swept(0, 5 << 20))
+                .starts_with("7.00 MiB needed at least, 2.00 MiB missing; ")
+        );
+        assert!(sum(5 << 20, false, &swept(0, 5 << 20)).starts_with("more than 5.00 MiB needed"));
+        let quota = sum(3 << 20, true, &swept(0, 5 << 20));
+        assert!(
+            quota.starts_with("3.00 MiB needed at least, a quota allows less than the 5.00 MiB of all; ")
+        );
+        assert!(
+            sum(0, true, &swept(0, 5 << 20)).starts_with("a quota allows less than the 5.00 MiB of all; ")
+        );
         let unread = Swept { before: None, after: None, ..swept(0, 0) };
-        assert!(sum(1, &unread).contains("? available before, ? now"));
+        assert!(sum(1, false, &unread).contains("? available before, ? now"));
     }
 }

@@ -50,8 +50,7 @@ fn run_in_new_session(args: &Run, context: &Context) -> Result<Status, Error> {
             // Its lock is kept until the session is cloned from it.
             let text = args.image.as_deref().unwrap_or_default();
             let _admitted = admit(context, &format!("run {text}"), None, Tell::Terminal)?;
-            let image =
-                room::retrying(context, &format!("import {text}"), 0, || image::ready(context, text))?;
+            let image = room::filling(context, &format!("import {text}"), 0, || image::ready(context, text))?;
             plan.image = Some(image.digest.clone());
             begin(context, &image::template(context, &image.digest)?, plan)?
         }

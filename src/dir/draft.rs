@@ -138,9 +138,8 @@ pub(super) fn drop(store: &DirStore, template: &TemplateName, draft: &VersionId)
     let dropped = put_away(store, template, draft, &mut trash);
     // Removing takes as long as the tree is large, and others wait for the lock.
     std::mem::drop(lock);
-    let outcome = if trash.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
     trash.into_iter().for_each(|tree| tree.remove(store));
-    dropped.map(|()| outcome)
+    dropped
 }
 
 /// Under the lock: renames a draft into the trash, and what is being made of it.
@@ -149,7 +148,7 @@ fn put_away(
     template: &TemplateName,
     draft: &VersionId,
     trash: &mut Vec<Trashed>,
-) -> Result<()> {
+) -> Result<Outcome> {
     let path = store.draft(template, draft);
     let refuse = |kind, why| Err(Error::new(kind, "drop draft", path.display().to_string(), why));
     let current = pointer::read(&store.layout, template)?;
@@ -157,8 +156,12 @@ fn put_away(
         return refuse(ErrorKind::Exists, "it is a complete version");
     }
     let making = store.making(template, draft);
+    let mut outcome = Outcome::Unchanged;
     match claim::hold(&making)? {
-        Hold::Held(dir) => trash.push(trash::put(store, &making, dir)?),
+        Hold::Held(dir) => {
+            trash.extend(trash::put_or_remove(store, &making, dir)?);
+            outcome = Outcome::Changed;
+        }
         Hold::Taken => return refuse(ErrorKind::Busy, "somebody makes it just now"),
         Hold::Absent => {}
     }
@@ -170,10 +173,10 @@ fn put_away(
             if session::references(store, template)?.contains(draft) {
                 return refuse(ErrorKind::Busy, "a session tries it out");
             }
-            trash.push(trash::put(store, &path, dir)?);
-            Ok(())
+            trash.extend(trash::put_or_remove(store, &path, dir)?);
+            Ok(Outcome::Changed)
         }
         Hold::Taken => refuse(ErrorKind::Busy, "somebody holds it"),
-        Hold::Absent => Ok(()),
+        Hold::Absent => Ok(outcome),
     }
 }

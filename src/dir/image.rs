@@ -12,7 +12,7 @@
 //! brought back by whoever next takes the image's lock. Drafts of templates are copies and keep no image.
 
 use std::fs::Permissions;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -95,6 +95,10 @@ impl Images for DirStore {
         Ok(images)
     }
 
+    fn image_sessions(&self, image: &Digest) -> Result<Vec<SessionId>> {
+        session::of_image(self, image)
+    }
+
     fn image_new(&self, image: &Digest) -> Result<()> {
         let path = self.image_draft(image);
         self.bring_back(image)?;
@@ -139,7 +143,8 @@ impl Images for DirStore {
             Ok(0) => {
                 // Else a power cut could bring back an image that is half deleted.
                 file::sync_parent(&aside)?;
-                trash::discard(self, &aside, dir)?;
+                // Not where it lies: whoever finds half of it aside would bring that back.
+                trash::put(self, &aside, dir)?.remove(self);
                 Ok(Outcome::Changed)
             }
             other => {
@@ -151,6 +156,12 @@ impl Images for DirStore {
 
     fn image_mend(&self, image: &Digest) -> Result<()> {
         self.bring_back(image)
+    }
+
+    fn image_open(&self, image: &Digest) -> Result<OwnedFd> {
+        // A directory that is open is in nobody's way.
+        let (_, dir) = complete(self, image)?.ok_or_else(|| gone("open image", &self.image(image)))?;
+        Ok(dir.into())
     }
 
     fn draft_from_image(

@@ -234,6 +234,17 @@ pub(super) fn bases(store: &DirStore) -> Result<Vec<Base>> {
     bases.filter_map(Result::transpose).collect()
 }
 
+/// The sessions that are clones of an image, ready or not.
+pub(super) fn of_image(store: &DirStore, image: &Digest) -> Result<Vec<SessionId>> {
+    let mut found = Vec::new();
+    for id in place::names::<SessionId>(&store.sessions_folder())? {
+        if matches!(base(&store.session(&id))?, Some(Base::Image(of)) if of == *image) {
+            found.push(id);
+        }
+    }
+    Ok(found)
+}
+
 /// Which versions of a template sessions refer to, ready or not.
 pub(super) fn references(store: &DirStore, template: &TemplateName) -> Result<BTreeSet<VersionId>> {
     let of_template = |base| match base {

@@ -142,8 +142,8 @@ fn drop_half_made(
             continue;
         }
         let Hold::Held(dir) = claim::hold(&path)? else { continue };
-        match trash::put(store, &path, dir) {
-            Ok(tree) => trash.push(tree),
+        match trash::put_or_remove(store, &path, dir) {
+            Ok(tree) => trash.extend(tree),
             Err(error) => {
                 settled.deferred.push(format!("{template} {draft} (half made): {}", chain(&error)));
             }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::claim::{self, Hold};
 use super::{DirStore, failed, place};
-use crate::store::Result;
+use crate::store::{ErrorKind, Result};
 use crate::sys::{file, tree};
 
 /// A tree that is out of sight, held until it is removed: whoever empties the trash meanwhile leaves it alone.
@@ -33,6 +33,32 @@ impl Trashed {
 
 /// Renames the directory `path`, which `held` holds, into the trash.
 pub(super) fn put(store: &DirStore, path: &Path, held: File) -> Result<Trashed> {
+    Ok(Trashed { path: rename(store, path)?, _held: held })
+}
+
+/// As [`put`], for what nobody takes for whole when half of it is gone: a draft, a session. A file system that writes
+/// nothing in place may be too full to rename anything and still be able to delete: then it is removed where it lies.
+pub(super) fn put_or_remove(store: &DirStore, path: &Path, held: File) -> Result<Option<Trashed>> {
+    match rename(store, path) {
+        Ok(path) => Ok(Some(Trashed { path, _held: held })),
+        Err(error) if error.kind() == ErrorKind::NoRoom => {
+            remove(path.parent().unwrap_or(path), path)?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes the directory `path`, which `held` holds, for who has no lock that others wait for: a draft, a session.
+pub(super) fn discard(store: &DirStore, path: &Path, held: File) -> Result<()> {
+    if let Some(tree) = put_or_remove(store, path, held)? {
+        tree.remove(store);
+    }
+    Ok(())
+}
+
+/// Where it lies in the trash now.
+fn rename(store: &DirStore, path: &Path) -> Result<PathBuf> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let trash = store.trash();
     file::make_dirs(&trash, 0o700)?;
@@ -45,13 +71,7 @@ pub(super) fn put(store: &DirStore, path: &Path, held: File) -> Result<Trashed> 
         }
     };
     place::rename(path, &target)?;
-    Ok(Trashed { path: target, _held: held })
-}
-
-/// Deletes the directory `path`, which `held` holds, for who has no lock that others wait for.
-pub(super) fn discard(store: &DirStore, path: &Path, held: File) -> Result<()> {
-    put(store, path, held)?.remove(store);
-    Ok(())
+    Ok(target)
 }
 
 /// Removes what crashes left; returns how many trees that were.
@@ -68,7 +88,7 @@ pub(super) fn empty(store: &DirStore) -> Result<usize> {
     Ok(removed)
 }
 
-fn remove(trash: &Path, path: &Path) -> Result<()> {
-    let folder = file::open_dir(trash)?;
+fn remove(folder: &Path, path: &Path) -> Result<()> {
+    let folder = file::open_dir(folder)?;
     tree::remove_tree(folder.as_fd(), path.file_name().unwrap_or_default()).map_err(failed("remove", path))
 }

@@ -82,7 +82,7 @@ impl Order {
         // The worker comes first: it must not hold the ends of mmdebstrap's pipes open.
         let (archive, out) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|error| failed(error.into()))?;
-        let unpacking = tar::start(archive.as_fd(), &name, root)?;
+        let unpacking = tar::start(archive.as_fd(), &name, root, None)?;
         drop(archive);
         let mut running = self.spawn(out.into()).map_err(failed)?;
         let unpacked = unpacking.finish(progress, Some(&mut running));

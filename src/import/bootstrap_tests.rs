@@ -65,7 +65,7 @@ fn dir_import_a_bootstrap_fills_the_tree_and_its_steps_are_the_progress() {
          echo 'I: first step' >&2; echo 'noise' >&2; printf 'I: second\\rI: third' >&2\n\
          exec tar -C HERE/tree -c .",
     );
-    assert_eq!(result.unwrap(), Filled { bytes: 1, files: 3, notes: vec![] });
+    assert_eq!(result.unwrap(), Filled { bytes: 1, files: 3, ..Filled::default() });
     assert_eq!(steps, ["bootstrap:sid", "first step", "second", "third"]);
     assert_eq!(std::fs::read(stage.root.join("usr/file")).unwrap(), b"x");
     let read = |name: &str| std::fs::read_to_string(stage.dir.path().join(name)).unwrap();
@@ -156,4 +156,36 @@ fn dir_import_the_real_mmdebstrap_says_what_is_wrong_with_a_suite() {
     let Error::Program { program, tail, .. } = &error else { panic!("{error}") };
     assert_eq!(*program, MMDEBSTRAP);
     assert!(tail.contains("nosuchsuite") || tail.contains("E: "), "{tail}");
+}
+
+/// As [`Steps`], for somebody who waits a second.
+struct Impatient;
+
+impl Progress for Impatient {
+    fn start(&mut self, _what: &str, _total: Option<u64>) {}
+    fn advance(&mut self, _bytes: u64) {}
+    fn finish(&mut self) {}
+    fn patience(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+#[test]
+fn dir_import_a_bootstrap_that_stalls_is_given_up_and_gone() {
+    let stage = Stage::new();
+    let order = stage.order("echo $$ >HERE/pid; tar -C HERE/tree -c . | head -c 700; exec sleep 600");
+    let began = Instant::now();
+    let error = order.fill(&stage.root, &mut Impatient).unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let told = crate::sys::chain(&error);
+    assert!(told.starts_with("cannot unpack bootstrap:sid: it came no further for 1 s"), "{told}");
+    assert!(stage.is_gone("pid"));
+}
+
+#[test]
+fn dir_import_a_bootstrap_that_says_something_now_and_then_is_no_stalled_one() {
+    let stage = Stage::new();
+    let order = stage
+        .order("for n in 1 2 3 4 5; do echo \"I: step $n\" >&2; sleep 0.5; done; exec tar -C HERE/tree -c .");
+    assert_eq!(order.fill(&stage.root, &mut Impatient).unwrap().files, 3);
 }

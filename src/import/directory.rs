@@ -56,7 +56,7 @@ pub(super) fn fill(from: &File, name: &str, root: &Path, progress: &mut dyn Prog
     if copied.skipped_xattrs > 0 {
         notes.push(format!("{} extended attributes cannot be kept by the store", copied.skipped_xattrs));
     }
-    Ok(Filled { bytes: copied.bytes, files: copied.files, notes })
+    Ok(Filled { bytes: copied.bytes, files: copied.files, saved: 0, notes })
 }
 
 impl Met {

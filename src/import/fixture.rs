@@ -2,15 +2,20 @@
 
 #![expect(clippy::disallowed_methods, reason = "fixtures are made with the tools and paths that users have")]
 
-use std::collections::BTreeMap;
+#[path = "../../tests/harness/same.rs"]
+#[allow(unreachable_pub, reason = "the integration tests use it too")]
+mod same;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
+
+pub(super) use same::{assert_same_tree, describe_tree, xattrs};
 
 use super::Error;
 use crate::store::Digest;
@@ -30,75 +35,6 @@ pub(super) fn text(path: &Path) -> &str {
 pub(super) fn told(error: &Error) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{cause}")
-}
-
-/// Everything about everything in a tree.
-pub(super) fn describe_tree(root: &Path) -> BTreeMap<Vec<u8>, String> {
-    let mut seen = BTreeMap::new();
-    let mut links: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-    let mut pending = vec![root.to_owned()];
-    while let Some(path) = pending.pop() {
-        let meta = std::fs::symlink_metadata(&path).unwrap();
-        let name = path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec();
-        if meta.is_dir() {
-            let mut below: Vec<_> =
-                std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).collect();
-            below.sort();
-            pending.extend(below.into_iter().rev());
-        }
-        let first = links.entry(meta.ino()).or_insert_with(|| name.clone()).clone();
-        let content = if meta.is_file() {
-            format!("{:?}", sum(&std::fs::read(&path).unwrap()))
-        } else if meta.is_symlink() {
-            format!("{:?}", std::fs::read_link(&path).unwrap())
-        } else if meta.file_type().is_char_device() || meta.file_type().is_block_device() {
-            format!("{:x}", meta.rdev())
-        } else {
-            String::new()
-        };
-        let links = if meta.is_dir() { 0 } else { meta.nlink() };
-        seen.insert(
-            name,
-            format!(
-                "{:o} {}:{} {}.{:09} links {links} first {:?} content {content} xattrs {:?}",
-                meta.mode(),
-                meta.uid(),
-                meta.gid(),
-                meta.mtime(),
-                meta.mtime_nsec(),
-                String::from_utf8_lossy(&first),
-                xattrs(&path),
-            ),
-        );
-    }
-    seen
-}
-
-fn sum(bytes: &[u8]) -> (usize, u64) {
-    let mut hasher = std::collections::hash_map::DefaultHasher::new();
-    std::hash::Hasher::write(&mut hasher, bytes);
-    (bytes.len(), std::hash::Hasher::finish(&hasher))
-}
-
-pub(super) fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut names = vec![0_u8; 4096];
-    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
-    let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    let value = |name: &[u8]| {
-        let mut value = vec![0_u8; 4096];
-        let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
-        value.truncate(length);
-        value
-    };
-    names.map(|name| (String::from_utf8_lossy(name).into_owned(), value(name))).collect()
-}
-
-pub(super) fn assert_same_tree(ours: &Path, theirs: &Path) {
-    let (ours, theirs) = (describe_tree(ours), describe_tree(theirs));
-    for (name, what) in &theirs {
-        assert_eq!(ours.get(name), Some(what), "{:?}", String::from_utf8_lossy(name));
-    }
-    assert_eq!(ours.len(), theirs.len());
 }
 
 /// A tree with one of everything.
@@ -192,6 +128,16 @@ fn times(root: &Path) {
 
 /// An OCI layout of one image of one layer, in which one file is; the digests of the image and of the layer.
 pub(super) fn oci_layout(dir: &Path, file: &str) -> (Digest, Digest) {
+    let mut tar = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, file, &b"x"[..]).unwrap();
+    oci_layout_of(dir, &tar.into_inner().unwrap())
+}
+
+/// An OCI layout of one image of one layer, a tar archive.
+pub(super) fn oci_layout_of(dir: &Path, bytes: &[u8]) -> (Digest, Digest) {
     let blobs = dir.join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let blob = |bytes: &[u8]| {
@@ -199,13 +145,7 @@ pub(super) fn oci_layout(dir: &Path, file: &str) -> (Digest, Digest) {
         std::fs::write(blobs.join(digest.as_str()), bytes).unwrap();
         digest
     };
-    let mut tar = ::tar::Builder::new(Vec::new());
-    let mut header = ::tar::Header::new_gnu();
-    header.set_size(1);
-    header.set_mode(0o644);
-    tar.append_data(&mut header, file, &b"x"[..]).unwrap();
-    let bytes = tar.into_inner().unwrap();
-    let layer = blob(&bytes);
+    let layer = blob(bytes);
     let config = format!(
         r#"{{"architecture": "amd64", "rootfs": {{"type": "layers", "diff_ids": ["sha256:{layer}"]}}}}"#
     );

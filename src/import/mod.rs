@@ -4,6 +4,7 @@
 //! source.rs     what may stand behind --from; opening it
 //! bootstrap.rs  mmdebstrap, whose tar goes straight to the worker of tar/
 //! directory.rs  a directory of the host
+//! dedup/        files that another image has are cloned
 //! tar/          an archive, plain or compressed: parsed and unpacked in a confined worker
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! its session after a crash. The worker and mmdebstrap never outlive a call.
 
 mod bootstrap;
+mod dedup;
 mod directory;
 mod error;
 #[cfg(test)]
@@ -39,6 +41,7 @@ pub use source::{DEFAULT_MIRROR, DEFAULT_VARIANT, Opened, Source, SourceError};
 
 use crate::store::Progress;
 use crate::sys::file;
+use dedup::Lender;
 use source::Input;
 
 /// What a tree was filled with.
@@ -48,6 +51,8 @@ pub struct Filled {
     pub bytes: u64,
     /// Entries that were made: files, directories, links, nodes.
     pub files: u64,
+    /// Of the bytes, those that share the blocks of another image's files.
+    pub saved: u64,
     /// What was left out, one sentence each, for people.
     pub notes: Vec<String>,
 }
@@ -58,16 +63,22 @@ pub struct Filled {
 /// The source is wrong, or the tree has no room ([`ErrorKind::NoRoom`](crate::store::ErrorKind::NoRoom)).
 /// What is in the tree then is good for nothing.
 pub fn fill(source: &Source, opened: Opened, root: &Path, progress: &mut dyn Progress) -> Result<Filled> {
-    fill_input(opened.0, &source.to_string(), root, progress)
+    fill_input(opened.0, &source.to_string(), root, None, progress)
 }
 
-fn fill_input(input: Input, name: &str, root: &Path, progress: &mut dyn Progress) -> Result<Filled> {
+fn fill_input(
+    input: Input,
+    name: &str,
+    root: &Path,
+    lender: Option<&mut Lender<'_>>,
+    progress: &mut dyn Progress,
+) -> Result<Filled> {
     match input {
         Input::Bootstrap(order) => order.fill(root, progress),
         Input::Directory(directory) => directory::fill(&directory, name, root, progress),
-        Input::Tar { archive, size } => tar::fill(&archive, size, name, root, progress),
-        Input::Oci(image) => oci::fill(&image, name, root, progress),
-        Input::Squashfs { image, size } => squashfs::fill(&image, size, name, root, progress),
+        Input::Tar { archive, size } => tar::fill(&archive, size, name, root, lender, progress),
+        Input::Oci(image) => oci::fill(&image, name, root, lender, progress),
+        Input::Squashfs { image, size } => squashfs::fill(&image, size, name, root, lender, progress),
     }
 }
 

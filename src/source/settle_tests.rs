@@ -141,6 +141,9 @@ impl Images for Busy {
     fn images(&self) -> StoreResult<Vec<ImageTree>> {
         self.store.images()
     }
+    fn image_sessions(&self, image: &Digest) -> StoreResult<Vec<SessionId>> {
+        self.store.image_sessions(image)
+    }
     fn image_new(&self, image: &Digest) -> StoreResult<()> {
         self.store.image_new(image)
     }

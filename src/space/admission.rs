@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn swept() -> Swept {
-        Swept { gone: Vec::new(), troubles: Vec::new(), before: None, after: None }
+        Swept { gone: Vec::new(), troubles: Vec::new(), before: None, after: None, released: false }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::retry::is_no_room;
 use super::versions::superseded;
 use crate::session::{self, Sessions};
 use crate::source::{Error, Keep, Sources};
@@ -111,7 +112,7 @@ impl std::fmt::Display for Object {
 
 impl Object {
     /// The session that it is of, if it is of one.
-    fn session(&self) -> Option<&SessionId> {
+    pub(super) fn session(&self) -> Option<&SessionId> {
         match self {
             Self::SessionTree { session }
             | Self::Lock { session }
@@ -142,6 +143,9 @@ pub struct Item {
     pub action: Action,
     /// Because of what.
     pub reason: String,
+    /// What goes with it, of what goes, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// What a run of gc did.
@@ -153,6 +157,8 @@ pub struct Collected {
     pub troubles: Vec<String>,
     /// What goes by itself or with a later run: somebody still reads it or works on it.
     pub waiting: Vec<String>,
+    /// Something would not go for lack of room to work in.
+    pub stuck: bool,
 }
 
 /// A garbage collection.
@@ -161,6 +167,7 @@ pub struct Gc<'a> {
     pub(super) sessions: Sessions<'a>,
     pub(super) grace: Duration,
     pub(super) warm: Warm,
+    weighs: bool,
 }
 
 /// What records refer to.
@@ -173,7 +180,13 @@ impl<'a> Gc<'a> {
     /// A collection of what is older than `grace`, and of images that were not used for the time of `warm`.
     #[must_use]
     pub fn new(sessions: Sessions<'a>, grace: Duration, warm: Warm) -> Self {
-        Self { sessions, grace, warm }
+        Self { sessions, grace, warm, weighs: false }
+    }
+
+    /// The same, which says how much goes with what goes.
+    #[must_use]
+    pub fn weighing(self) -> Self {
+        Self { weighs: true, ..self }
     }
 
     /// What there is and what is to become of it; changes nothing.
@@ -196,11 +209,12 @@ impl<'a> Gc<'a> {
         let mut items = Vec::new();
         for (session, made) in mounts {
             let known = referred.sessions.contains(&session);
-            items.push(self.judge(Object::Mount { session }, known, made));
+            items.push(self.unless_used(self.judge(Object::Mount { session }, known, made))?);
         }
         for tree in trees {
             let known = referred.sessions.contains(&tree.id);
-            items.push(self.judge(Object::SessionTree { session: tree.id }, known, tree.created));
+            let object = Object::SessionTree { session: tree.id };
+            items.push(self.unless_used(self.judge(object, known, tree.created))?);
         }
         let cgroups = cgroups.into_iter().map(|(session, made)| (Object::Cgroup { session }, made));
         let locks = locks.into_iter().map(|(session, made)| (Object::Lock { session }, made));
@@ -214,10 +228,13 @@ impl<'a> Gc<'a> {
         for (path, made) in self.temp_files()? {
             items.push(self.judge(Object::TempFile { path }, false, made));
         }
-        items.extend(self.image_items()?);
+        items.extend(self.image_items(&items)?);
         for (template, draft, made) in drafts {
             let known = referred.drafts.contains(&(template.clone(), draft.clone()));
             items.push(self.judge(Object::Draft { template, draft }, known, made));
+        }
+        if self.weighs {
+            self.weigh(&mut items);
         }
         Ok(items)
     }
@@ -229,7 +246,7 @@ impl<'a> Gc<'a> {
     pub fn run<K: Into<Keep>>(&self, keep: impl Fn(&TemplateName) -> K) -> Result<Collected, Error> {
         self.mend_images()?;
         let mut items = self.plan()?;
-        let (mut troubles, mut waiting) = (Vec::new(), Vec::new());
+        let (mut troubles, mut waiting, mut stuck) = (Vec::new(), Vec::new(), false);
         for item in items.iter_mut().filter(|item| item.action == Action::Remove) {
             match self.remove(&item.object) {
                 Ok(true) => {}
@@ -239,6 +256,7 @@ impl<'a> Gc<'a> {
                 }
                 Err(error) => {
                     let why = chain(&error);
+                    stuck |= is_no_room(&error);
                     troubles.push(format!("{}: {why}", item.object));
                     (item.action, item.reason) = (Action::Keep, format!("it would not go: {why}"));
                 }
@@ -254,7 +272,7 @@ impl<'a> Gc<'a> {
                 Err(error) => troubles.push(format!("template {template}: {error}")),
             }
         }
-        Ok(Collected { items, troubles, waiting })
+        Ok(Collected { items, troubles, waiting, stuck })
     }
 
     pub(super) fn judge(&self, object: Object, known: bool, made: SystemTime) -> Item {
@@ -267,7 +285,7 @@ impl<'a> Gc<'a> {
         } else {
             (Action::Remove, format!("no record refers to it, {} s old", age.as_secs()))
         };
-        Item { object, action, reason }
+        Item { object, action, reason, bytes: None }
     }
 
     /// `false` if it stays, since it is in use by now.

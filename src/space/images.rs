@@ -16,6 +16,7 @@ use crate::sys::file;
 const LOCK: &str = "image-";
 const MOUNT: &str = ".image-";
 const RECORD: &str = ".toml";
+const INDEX: &str = ".files";
 
 impl Gc<'_> {
     fn image_store(&self) -> Images<'_> {
@@ -30,20 +31,21 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// The lines about images.
-    pub(super) fn image_items(&self) -> Result<Vec<Item>, Error> {
+    /// The lines about images, if sessions go as `others` says: one that only they are cloned from goes with them.
+    pub(super) fn image_items(&self, others: &[Item]) -> Result<Vec<Item>, Error> {
         let mut items = Vec::new();
         for (image, made) in self.named(&self.layout().mounts(), |name| name.strip_prefix(MOUNT))? {
             items.push(self.unless_in_use(Object::ImageMount { image }, made)?);
         }
         let trees = self.sessions.store().images()?;
         for tree in &trees {
-            items.extend(self.image_item(tree)?);
+            items.extend(self.image_item(tree, others)?);
         }
         // Read after the trees: one that came between the two has its tree, or its lock is held.
         let known: BTreeSet<&Digest> = trees.iter().map(|tree| &tree.digest).collect();
-        for (image, made) in self.named(&self.layout().images(), |name| name.strip_suffix(RECORD))? {
-            if !known.contains(&image) {
+        let mut seen = BTreeSet::new();
+        for (image, made) in self.named(&self.layout().images(), strip_record)? {
+            if !known.contains(&image) && seen.insert(image.clone()) {
                 items.push(self.unless_in_use(Object::ImageRecord { image }, made)?);
             }
         }
@@ -56,12 +58,13 @@ impl Gc<'_> {
     }
 
     /// A draft always has a line, an image only if it may go.
-    fn image_item(&self, tree: &ImageTree) -> Result<Option<Item>, Error> {
+    fn image_item(&self, tree: &ImageTree, others: &[Item]) -> Result<Option<Item>, Error> {
         let image = tree.digest.clone();
         if !tree.complete {
             return self.unless_in_use(Object::ImageDraft { image }, tree.created).map(Some);
         }
-        let listed = self.image_store().known(tree.clone())?;
+        let clones = self.clones_that_stay(tree, others)?;
+        let listed = self.image_store().known(ImageTree { clones, ..tree.clone() })?;
         if listed.state(self.warm) != State::Cold {
             return Ok(None);
         }
@@ -74,7 +77,20 @@ impl Gc<'_> {
         } else {
             (Action::Remove, format!("{what}, last used {} s ago", age.as_secs()))
         };
-        Ok(Some(self.unless_held(Item { object, action, reason })?))
+        Ok(Some(self.unless_held(Item { object, action, reason, bytes: None })?))
+    }
+
+    /// Orphans keep no image: they go before it.
+    fn clones_that_stay(&self, tree: &ImageTree, others: &[Item]) -> Result<u64, Error> {
+        let goes =
+            |item: &&Item| item.action == Action::Remove && matches!(item.object, Object::SessionTree { .. });
+        if tree.clones == 0 || !others.iter().any(|item| goes(&item)) {
+            return Ok(tree.clones);
+        }
+        let sessions = self.sessions.store().image_sessions(&tree.digest)?;
+        let gone = others.iter().filter(goes).filter_map(|item| item.object.session());
+        let gone = gone.filter(|session| sessions.contains(session)).count() as u64;
+        Ok(tree.clones.saturating_sub(gone))
     }
 
     fn unless_in_use(&self, object: Object, made: SystemTime) -> Result<Item, Error> {
@@ -129,6 +145,11 @@ impl Gc<'_> {
         }
         Ok(found)
     }
+}
+
+/// The index is a part of the record.
+fn strip_record(name: &str) -> Option<&str> {
+    name.strip_suffix(RECORD).or_else(|| name.strip_suffix(INDEX))
 }
 
 /// One that nothing is known of counts from when it was made.

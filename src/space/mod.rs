@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! admission.rs  whether there is enough to begin something
-//! gc.rs         what nothing refers to; versions.rs, the versions among it
+//! gc.rs         what nothing refers to; versions.rs, the versions among it; in_use.rs, what is in use all the same
 //! sweep.rs      all that may be evicted, at once
 //! pressure.rs   images beyond their share of a quota
 //! reserve.rs    room to clear up in
@@ -12,6 +12,7 @@
 mod admission;
 mod gc;
 mod images;
+mod in_use;
 mod pressure;
 mod reserve;
 mod retry;
@@ -22,5 +23,5 @@ pub use admission::{Admission, Level, Promises, admit, classify};
 pub use gc::{Action, Collected, Gc, Item, Object};
 pub use pressure::{Weighed, evicted_by_pressure, pressure, relieve};
 pub use reserve::{Laying, lay};
-pub use retry::{Failure, is_no_room, once_more};
+pub use retry::{Failure, is_no_room, is_quota, once_more};
 pub use sweep::{KeepOf, Sweep, Swept};

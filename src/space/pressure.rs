@@ -59,7 +59,9 @@ pub fn pressure(
     };
     let mut weighed = weigh(sessions)?;
     weighed.retain(|image| !goes(&image.digest));
-    let line = |image| Item {
+    let bytes = |image: &Digest| weighed.iter().find(|one| one.digest == *image).map(|one| one.bytes);
+    let line = |image: Digest| Item {
+        bytes: bytes(&image),
         object: Object::Image { image },
         action: Action::Remove,
         reason: format!("nothing is cloned from it, and images take {}% of {quota}", percent.get()),

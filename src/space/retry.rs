@@ -47,22 +47,33 @@ pub fn once_more<T, E>(
 /// Whether there was no room, by the errno among the causes of a failure.
 #[must_use]
 pub fn is_no_room(error: &(dyn StdError + 'static)) -> bool {
+    no_room(error).is_some()
+}
+
+/// Whether it was a quota that left no room.
+#[must_use]
+pub fn is_quota(error: &(dyn StdError + 'static)) -> bool {
+    no_room(error) == Some(libc::EDQUOT)
+}
+
+/// The errno that says so.
+fn no_room(error: &(dyn StdError + 'static)) -> Option<i32> {
     // What is transparent shows the causes of what is in it, not that itself.
     if let Some(source::Error::Session(inner)) = error.downcast_ref() {
-        return is_no_room(inner);
+        return no_room(inner);
     }
     if let Some(session::Error::Undo { cause, .. }) = error.downcast_ref() {
         // Clearing up failed too; what it was about is the first failure.
-        return is_no_room(cause.as_ref());
+        return no_room(cause.as_ref());
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         match (error.raw_os_error(), error.get_ref()) {
-            (Some(errno), _) => return matches!(errno, libc::ENOSPC | libc::EDQUOT),
-            (None, Some(inner)) => return is_no_room(inner),
+            (Some(errno), _) => return [libc::ENOSPC, libc::EDQUOT].contains(&errno).then_some(errno),
+            (None, Some(inner)) => return no_room(inner),
             (None, None) => {}
         }
     }
-    error.source().is_some_and(is_no_room)
+    error.source().and_then(no_room)
 }
 
 #[cfg(test)]

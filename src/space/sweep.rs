@@ -2,17 +2,18 @@
 //!
 //! That is what gc would take, and every image that nothing is cloned from, however lately it was used: all of it
 //! can be made again. Never a current version, a session, a draft that a record names, or a version that something
-//! keeps. An image that somebody unpacks or is about to clone is locked by him and stays.
+//! keeps. What cannot be evicted for lack of room to work in, is with the reserve. An image that somebody unpacks or is about to clone is locked by him and stays.
 //!
 //! A sweep does not fail: what would not go is told, and what comes of it shows when the caller tries again.
 
 use std::time::Duration;
 
 use super::gc::{Action, Collected, Gc, Item, Object};
+use super::retry::is_no_room;
 use crate::import::image::{Images, Listed};
 use crate::session::Sessions;
 use crate::source::Keep;
-use crate::store::{Digest, ErrorKind, Space, TemplateName};
+use crate::store::{Digest, ErrorKind, Outcome, Space, TemplateName};
 use crate::sys::chain;
 use crate::template::Warm;
 
@@ -47,6 +48,8 @@ pub struct Swept {
     pub before: Option<Space>,
     /// Room after it, once all was free, if it could be read.
     pub after: Option<Space>,
+    /// The reserve was given up, for there was no room to evict anything in.
+    pub released: bool,
 }
 
 impl Swept {
@@ -67,43 +70,69 @@ impl Sweep<'_> {
     pub fn run(&self) -> Swept {
         let store = self.sessions.store();
         let before = store.space().ok();
-        let mut swept = Swept { gone: Vec::new(), troubles: Vec::new(), before, after: None };
-        // How long an image is kept warm is not asked: below, all go that nothing is cloned from.
-        let gc = Gc::new(self.sessions, self.grace, Warm::default());
-        match gc.run(|template| self.keep.keep(template)) {
-            Ok(Collected { items, troubles, waiting: _ }) => {
-                swept.gone.extend(items.into_iter().filter(|item| item.action == Action::Remove));
-                swept.troubles.extend(troubles);
-            }
-            // What a record that cannot be read refers to is not known. An image knows itself who needs it.
-            Err(error) => swept.troubles.push(chain(&error)),
+        let mut swept =
+            Swept { gone: Vec::new(), troubles: Vec::new(), before, after: None, released: false };
+        // Where nothing is written in place even what goes needs some room: that is what the reserve is for.
+        if self.evict(&mut swept) && matches!(store.release_reserve(), Ok(Outcome::Changed)) {
+            swept.released = true;
+            swept.troubles.clear();
+            self.wait(&mut swept);
+            self.evict(&mut swept);
         }
-        self.evict_images(&mut swept);
-        if let Err(error) = store.wait_freed(PATIENCE) {
-            swept.troubles.push(chain(&error));
-        }
+        self.wait(&mut swept);
         swept.after = store.space().ok();
         swept
     }
 
-    fn evict_images(&self, swept: &mut Swept) {
+    fn wait(&self, swept: &mut Swept) {
+        if let Err(error) = self.sessions.store().wait_freed(PATIENCE) {
+            swept.troubles.push(chain(&error));
+        }
+    }
+
+    /// Whether something would not go for lack of room to work in.
+    fn evict(&self, swept: &mut Swept) -> bool {
+        // How long an image is kept warm is not asked: below, all go that nothing is cloned from.
+        let gc = Gc::new(self.sessions, self.grace, Warm::default());
+        let mut stuck = match gc.run(|template| self.keep.keep(template)) {
+            Ok(Collected { items, troubles, waiting: _, stuck }) => {
+                swept.gone.extend(items.into_iter().filter(|item| item.action == Action::Remove));
+                swept.troubles.extend(troubles);
+                stuck
+            }
+            // What a record that cannot be read refers to is not known. An image knows itself who needs it.
+            Err(error) => {
+                swept.troubles.push(chain(&error));
+                is_no_room(&error)
+            }
+        };
         let trees = match self.sessions.store().images() {
             Ok(trees) => trees,
-            Err(error) => return swept.troubles.push(chain(&error)),
+            Err(error) => {
+                swept.troubles.push(chain(&error));
+                return stuck;
+            }
         };
-        let images = Images::new(self.sessions);
         for tree in trees.into_iter().filter(|tree| tree.complete && tree.clones == 0) {
-            let is_unused = |listed: Option<&Listed>| listed.is_some_and(Listed::is_unused);
-            match images.remove_if(&tree.digest, &is_unused) {
-                Ok(true) => swept.gone.push(evicted(tree.digest)),
-                // Somebody has it, or has just cloned it.
-                Ok(false) => {}
-                Err(error) if error.kind() == ErrorKind::Busy => {}
-                Err(error) => {
-                    swept.troubles.push(format!("image {}: {}", tree.digest.short(), chain(&error)))
-                }
+            stuck |= self.evict_image(&tree.digest, swept);
+        }
+        stuck
+    }
+
+    /// Whether it would not go for lack of room to work in.
+    fn evict_image(&self, image: &Digest, swept: &mut Swept) -> bool {
+        let is_unused = |listed: Option<&Listed>| listed.is_some_and(Listed::is_unused);
+        match Images::new(self.sessions).remove_if(image, &is_unused) {
+            Ok(true) => swept.gone.push(evicted(image.clone())),
+            // Somebody has it, or has just cloned it.
+            Ok(false) => {}
+            Err(error) if error.kind() == ErrorKind::Busy => {}
+            Err(error) => {
+                swept.troubles.push(format!("image {}: {}", image.short(), chain(&error)));
+                return error.kind() == ErrorKind::NoRoom;
             }
         }
+        false
     }
 }
 
@@ -112,5 +141,6 @@ fn evicted(image: Digest) -> Item {
         object: Object::Image { image },
         action: Action::Remove,
         reason: "nothing is cloned from it, and there is no room".to_owned(),
+        bytes: None,
     }
 }

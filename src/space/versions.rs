@@ -27,5 +27,6 @@ pub(super) fn superseded(template: &TemplateName, version: VersionId) -> Item {
         object: Object::Version { template: template.clone(), version },
         action: Action::Remove,
         reason: "beyond what the template keeps, without a session and not pinned".to_owned(),
+        bytes: None,
     }
 }

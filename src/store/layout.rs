@@ -7,6 +7,7 @@
 //! /var/lib/zchroot/templates/NAME/pins/VID.toml                             what keeps a version for good
 //! /var/lib/zchroot/templates/NAME/digests/VID.zst                           what each version's tree is made of
 //! /var/lib/zchroot/images/SHA256.toml                                       what is known of each image
+//! /var/lib/zchroot/images/SHA256.files                                      what its files are found by
 //! /var/lib/zchroot/store/                                                   trees of the `dir` store
 //! /run/zchroot/mount/ID                                                     where a session's tree is mounted
 //! /run/zchroot/lock/                                                        locks, gone with a reboot
@@ -174,6 +175,12 @@ impl Layout {
         self.images().join(format!("{digest}.toml"))
     }
 
+    /// What one image's files are found by, for others to clone them.
+    #[must_use]
+    pub fn image_index(&self, digest: &Digest) -> PathBuf {
+        self.images().join(format!("{digest}.files"))
+    }
+
     /// Where an image is mounted while it is unpacked. No session can have the name.
     #[must_use]
     pub fn image_mount(&self, digest: &Digest) -> PathBuf {
@@ -190,6 +197,18 @@ impl Layout {
     #[must_use]
     pub fn promises_lock(&self) -> PathBuf {
         self.locks().join("promises")
+    }
+
+    /// Where who fills the store waits for those who do so too.
+    #[must_use]
+    pub fn makers_lock(&self) -> PathBuf {
+        self.locks().join("makers")
+    }
+
+    /// The lock of who lays or releases the reserve.
+    #[must_use]
+    pub fn reserve_lock(&self) -> PathBuf {
+        self.locks().join("reserve")
     }
 
     /// The lock of who sweeps, and tries again what met no room.

@@ -165,7 +165,14 @@ pub trait Progress {
     fn advance(&mut self, bytes: u64);
     /// The part is done.
     fn finish(&mut self);
+    /// How long the work may come no further; whoever waits for something that stalls gives it up then.
+    fn patience(&self) -> Duration {
+        STALL
+    }
 }
+
+/// How long work may come no further where nobody says how long.
+pub const STALL: Duration = Duration::from_secs(1800);
 
 /// Progress that nobody looks at.
 #[derive(Debug, Default)]

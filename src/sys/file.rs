@@ -8,6 +8,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -171,6 +172,16 @@ pub fn read_link_if_there(path: &Path) -> Result<Option<PathBuf>> {
 /// As rename(2).
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     at("rename", from, effect::point("rename").and_then(|()| fs::rename(from, to)))
+}
+
+/// Gives an open file without a name the name `path`, which must be free.
+///
+/// # Errors
+/// As linkat(2).
+pub fn link_open(file: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    let linked = effect::point("link").and_then(|()| Ok(linkat(file, "", CWD, path, AtFlags::EMPTY_PATH)?));
+    at("link", path, linked)
 }
 
 /// Fsyncs the directory that holds `path`.

@@ -1,6 +1,6 @@
 //! Locks: flock(2) on files in a root-only directory that vanishes with a reboot.
 //!
-//! Order: an image's lock, a session's, then its template's, then the store's own. A session's lock file goes with the session, so a locker looks again
+//! Order: that of who fills the store, an image's lock, a session's, then its template's, then the store's own. A session's lock file goes with the session, so a locker looks again
 //! after it got the lock whether the file still stands (jj's `lock/unix.rs` has the same rule).
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -28,7 +28,7 @@ pub fn make_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// An exclusive lock, held until dropped or the process ends.
+/// A lock, held until dropped or the process ends; exclusive, unless it was taken as a shared one.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -41,10 +41,22 @@ impl Lock {
     /// # Errors
     /// The lock file cannot be made or locked.
     pub fn take(path: &Path, patience: Duration) -> Result<Option<Lock>> {
+        Self::take_as(path, patience, File::try_lock)
+    }
+
+    /// As [`Lock::take`], beside others who take it so and beside nobody who has it alone. Such a file is never removed.
+    ///
+    /// # Errors
+    /// The lock file cannot be made or locked.
+    pub fn take_shared(path: &Path, patience: Duration) -> Result<Option<Lock>> {
+        Self::take_as(path, patience, File::try_lock_shared)
+    }
+
+    fn take_as(path: &Path, patience: Duration, how: How) -> Result<Option<Lock>> {
         let deadline = Instant::now() + patience;
         let mut pause = Duration::from_millis(1);
         loop {
-            if let Some(lock) = at("lock", path, try_once(path))? {
+            if let Some(lock) = at("lock", path, try_once(path, how))? {
                 return Ok(Some(lock));
             }
             if Instant::now() >= deadline {
@@ -66,10 +78,12 @@ impl Lock {
     }
 }
 
-fn try_once(path: &Path) -> io::Result<Option<Lock>> {
+type How = fn(&File) -> std::result::Result<(), TryLockError>;
+
+fn try_once(path: &Path, how: How) -> io::Result<Option<Lock>> {
     effect::point("lock")?;
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match file.try_lock() {
+    match how(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error),
@@ -79,5 +93,25 @@ fn try_once(path: &Path) -> io::Result<Option<Lock>> {
     match std::fs::symlink_metadata(path) {
         Ok(there) if there.ino() == ours.ino() => Ok(Some(Lock { file, path: path.to_owned() })),
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_shared_by_those_who_take_it_so_and_by_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let shared = || Lock::take_shared(&path, Duration::ZERO).unwrap();
+        let alone = || Lock::take(&path, Duration::ZERO).unwrap();
+        let two = (shared().unwrap(), shared().unwrap());
+        assert!(alone().is_none());
+        drop(two);
+        let held = alone().unwrap();
+        assert!(shared().is_none() && alone().is_none());
+        drop(held);
+        assert!(shared().is_some());
     }
 }

@@ -32,6 +32,7 @@ pub mod program;
 pub mod reap;
 #[cfg(test)]
 mod reap_tests;
+pub mod reflink;
 mod report;
 pub mod signals;
 pub mod startup;

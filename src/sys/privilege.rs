@@ -14,6 +14,37 @@ pub fn raised<T>(body: impl FnOnce() -> T) -> T {
     body()
 }
 
+/// Runs `body` with the rights to files of a user who is in no group but those of the process: root opens for him what
+/// he could open himself. With root's everything is as it is.
+///
+/// # Errors
+/// EPERM if the rights cannot be taken on: `body` did not run.
+pub fn with_files_of<T>(uid: u32, body: impl FnOnce() -> std::io::Result<T>) -> std::io::Result<T> {
+    if uid == 0 {
+        return body();
+    }
+    let (user, group) = (setfsuid_now(uid), setfsgid_now(NOBODYS_GROUP));
+    let done = if user.is_ok() && group.is_ok() { body() } else { Err(rustix::io::Errno::PERM.into()) };
+    // The effective ids, which they follow otherwise.
+    if setfsgid_now(getegid().as_raw()).is_err() || setfsuid_now(nix::unistd::geteuid().as_raw()).is_err() {
+        std::process::abort();
+    }
+    done
+}
+
+const NOBODYS_GROUP: u32 = 65534;
+
+/// The call says what was before, also if it did nothing; asked again it says what is.
+fn setfsuid_now(uid: u32) -> Result<(), ()> {
+    nix::unistd::setfsuid(Uid::from_raw(uid));
+    (nix::unistd::setfsuid(Uid::from_raw(u32::MAX)).as_raw() == uid).then_some(()).ok_or(())
+}
+
+fn setfsgid_now(gid: u32) -> Result<(), ()> {
+    nix::unistd::setfsgid(Gid::from_raw(gid));
+    (nix::unistd::setfsgid(Gid::from_raw(u32::MAX)).as_raw() == gid).then_some(()).ok_or(())
+}
+
 /// The ids to go back to; `None` if this scope changed nothing.
 struct Scope(Option<(Uid, Gid)>);
 

@@ -75,6 +75,20 @@ pub fn clear(root: &Path, cgroup: Option<&Cgroup>, grace: Duration) -> io::Resul
     })
 }
 
+/// A process that has its root, its working directory, its program or an open file in the tree mounted at `root`, if
+/// there is one besides this one.
+///
+/// # Errors
+/// /proc cannot be read.
+pub fn user_of(root: &Path) -> io::Result<Option<Left>> {
+    raised(|| {
+        let Some(tree) = Tree::at(root)? else { return Ok(None) };
+        let own = rustix::process::getpid();
+        let user = processes()?.into_iter().find(|pid| *pid != own && tree.is_used_by(*pid));
+        Ok(user.map(|pid| Left { pid: pid.as_raw_pid(), name: short_name(pid), is_caller: false }))
+    })
+}
+
 fn clear_group(cgroup: &Cgroup) -> io::Result<()> {
     if !cgroup.is_populated()? {
         return Ok(());

@@ -2,12 +2,14 @@
 //!
 //! What it may touch is what it was given: the fds in `keep`, and after [`confine`] the tree, in a mount
 //! namespace that holds nothing else, with a handful of capabilities that it can never win back. It dies with
-//! its parent. The parent reaps it: [`Worker::wait`], or killed when the handle is dropped.
+//! its parent. The parent reaps it: [`Worker::wait`], or killed when the handle is dropped. A drop never takes long:
+//! a worker that the kernel cannot end just now is left to init.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::unistd::ForkResult;
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
@@ -18,10 +20,13 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::effect;
 
+/// How long a worker that was killed may take to go: one that waits for a disk that does not answer cannot.
+const REAPED: Duration = Duration::from_secs(10);
 /// Exit status of a worker whose body panicked.
 const PANICKED: i32 = 101;
 /// Exit status of a worker that could not be set up.
 const NOT_SET_UP: i32 = 102;
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A running worker; killed and reaped when dropped.
 #[derive(Debug)]
@@ -91,7 +96,26 @@ impl Drop for Worker {
         if let Some(pid) = self.pid.take() {
             // The emergency path: there is nobody to tell, and a child of ours that is gone is what we want.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
-            let _ = wait_for(pid);
+            if let Ok(false) = wait_a_while(pid) {
+                tracing::warn!(
+                    pid = pid.as_raw_pid(),
+                    "a worker was killed and does not go: the disk stalls"
+                );
+            }
+        }
+    }
+}
+
+/// Whether it went before [`REAPED`] was over.
+fn wait_a_while(pid: Pid) -> io::Result<bool> {
+    let deadline = Instant::now() + REAPED;
+    loop {
+        match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG) {
+            Ok(Some(_)) => return Ok(true),
+            Ok(None) if Instant::now() >= deadline => return Ok(false),
+            Ok(None) => std::thread::sleep(LOOK),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -191,6 +215,7 @@ fn keep_capabilities(keep: CapabilitySet) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a disk is frozen by the tools that do so")]
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
@@ -300,5 +325,36 @@ mod tests {
     fn sys_root_standard_fds_cannot_be_kept_by_a_worker() {
         let error = Worker::fork(&[io::stdin().as_fd()], || 0).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+    }
+
+    #[test]
+    fn sys_root_a_worker_that_waits_for_a_frozen_disk_is_left_when_it_was_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (disk, at) = (dir.path().join("disk"), dir.path().join("at"));
+        let run = |program: &str, args: &[&str]| {
+            let status = std::process::Command::new(program).args(args).status().unwrap();
+            assert!(status.success(), "{program} {args:?}");
+        };
+        std::fs::create_dir(&at).unwrap();
+        std::fs::File::create(&disk).unwrap().set_len(16 << 20).unwrap();
+        let (disk, at_text) = (disk.to_str().unwrap(), at.to_str().unwrap());
+        run("mkfs.ext4", &["-q", "-F", disk]);
+        run("mount", &["-o", "loop", disk, at_text]);
+        run("fsfreeze", &["-f", at_text]);
+        let worker = Worker::fork(&[], || u8::from(std::fs::write(at.join("file"), "x").is_err())).unwrap();
+        let stat = format!("/proc/{}/stat", worker.pid().unwrap().as_raw_pid());
+        let deadline = Instant::now() + REAPED;
+        while !std::fs::read_to_string(&stat).unwrap().contains(") D ") && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+        let began = Instant::now();
+        drop(worker);
+        let took = began.elapsed();
+        run("fsfreeze", &["-u", at_text]);
+        assert!(took >= REAPED && took < REAPED * 2, "{took:?}");
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            std::thread::sleep(LOOK);
+        }
+        run("umount", &[at_text]);
     }
 }

@@ -129,6 +129,45 @@ impl Serialize for Warm {
     }
 }
 
+/// How long work may come no further: a period that is not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Stall(Period);
+
+impl Stall {
+    /// The period as the standard library's type.
+    #[must_use]
+    pub const fn duration(self) -> Duration {
+        self.0.duration()
+    }
+}
+
+impl Default for Stall {
+    fn default() -> Self {
+        Self(Period::from_secs(crate::store::STALL.as_secs()))
+    }
+}
+
+impl FromStr for Stall {
+    type Err = AmountError;
+
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        match text.parse()? {
+            Period(0) => {
+                let why = "it has to be longer than nothing";
+                Err(AmountError { what: "period", text: text.to_owned(), why })
+            }
+            period => Ok(Self(period)),
+        }
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl FromStr for Period {
     type Err = AmountError;
 

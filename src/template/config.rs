@@ -11,7 +11,7 @@ use toml::Spanned;
 use crate::store::Kind;
 
 use super::account::AccountName;
-use super::amount::{Period, Size, Warm};
+use super::amount::{Period, Size, Stall, Warm};
 use super::definition::{Access, access};
 use super::diagnostic::{Diagnostic, Fault};
 use super::document::{self, Word};
@@ -29,6 +29,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// How old a thing must be that nothing refers to before gc takes it.
     pub grace: Period,
+    /// How long an import may come no further.
+    pub stall: Stall,
     /// When digests of versions are made.
     pub digests: Digests,
     /// Unpacked archives.
@@ -50,11 +52,14 @@ pub struct ImagesConfig {
     pub quota: Option<Size>,
     /// The share of the quota at which images go that nothing is cloned from.
     pub pressure: Percent,
+    /// Whether an import clones files that another image has already.
+    pub dedup: bool,
 }
 
 impl Default for ImagesConfig {
     fn default() -> Self {
-        Self { access: Access::default(), warm: Warm::default(), quota: None, pressure: PRESSURE }
+        let (access, warm) = (Access::default(), Warm::default());
+        Self { access, warm, quota: None, pressure: PRESSURE, dedup: true }
     }
 }
 
@@ -76,6 +81,7 @@ impl Default for Config {
         Self {
             store: StoreConfig::Dir { reserve: RESERVE },
             grace: GRACE,
+            stall: Stall::default(),
             digests: Digests::default(),
             images: ImagesConfig::default(),
             space: SpaceConfig::default(),
@@ -171,6 +177,7 @@ struct File {
     _version: IgnoredAny,
     store: Option<Spanned<Kind>>,
     grace: Option<Word<Period>>,
+    stall: Option<Word<Stall>>,
     digests: Option<Digests>,
     zfs: Option<ZfsTable>,
     #[serde(default)]
@@ -191,6 +198,7 @@ struct ImagesTable {
     warm: Option<Word<Warm>>,
     quota: Option<Word<Size>>,
     pressure: Option<Percent>,
+    dedup: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -221,12 +229,14 @@ impl Config {
         Ok(Self {
             store: store(file.store, file.zfs, file.dir)?,
             grace: file.grace.map_or(GRACE, |word| word.0),
+            stall: file.stall.map_or_else(Stall::default, |word| word.0),
             digests: file.digests.unwrap_or_default(),
             images: ImagesConfig {
                 access: access(images.users, images.groups, images.root_users, images.root_groups),
                 warm: images.warm.map(|word| word.0).unwrap_or_default(),
                 quota: images.quota.map(|word| word.0),
                 pressure: images.pressure.unwrap_or(PRESSURE),
+                dedup: images.dedup.unwrap_or(true),
             },
             space: file.space.into(),
         })
@@ -259,6 +269,7 @@ mod tests {
         assert_eq!(Config::parse("version = 1").unwrap(), Config::default());
         assert_eq!(Config::default().store.kind(), Kind::Dir);
         assert_eq!(Config::default().grace.to_string(), "10m");
+        assert_eq!(Config::default().stall.to_string(), "30m");
     }
 
     #[test]
@@ -271,12 +282,13 @@ mod tests {
     #[test]
     fn every_key_of_the_configuration_is_read() {
         let config = Config::parse(
-            "version = 1\nstore = \"zfs\"\ngrace = \"2h\"\ndigests = \"gc\"\n[zfs]\npool = \"tank\"\nreserve = \"1G\"",
+            "version = 1\nstore = \"zfs\"\ngrace = \"2h\"\nstall = \"90s\"\ndigests = \"gc\"\n[zfs]\npool = \"tank\"\nreserve = \"1G\"",
         )
         .unwrap();
         let store = StoreConfig::Zfs { pool: "tank".parse().unwrap(), reserve: Size::new(1 << 30) };
         let grace = Period::from_secs(7200);
-        assert_eq!(config, Config { store, grace, digests: Digests::Gc, ..Config::default() });
+        let stall = "90s".parse().unwrap();
+        assert_eq!(config, Config { store, grace, stall, digests: Digests::Gc, ..Config::default() });
         assert_eq!(config.store.kind(), Kind::Zfs);
     }
 
@@ -304,14 +316,14 @@ mod tests {
     #[test]
     fn who_may_use_images_and_how_long_they_stay_warm_is_read() {
         let config = Config::parse(
-            "version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"\nquota = \"2G\"\npressure = 90",
+            "version = 1\n[images]\nroot-users = [\"ci\"]\nwarm = \"inf\"\nquota = \"2G\"\npressure = 90\ndedup = false",
         )
         .unwrap();
         assert_eq!((config.images.quota, config.images.pressure.get()), (Some(Size::new(2 << 30)), 90));
         assert_eq!(config.images.access.root_users, ["ci".parse().unwrap()]);
         assert_eq!(config.images.warm, Warm::Always);
         let default = Config::default().images;
-        assert!(default.access.is_empty());
+        assert!(default.access.is_empty() && default.dedup && !config.images.dedup);
         assert_eq!(default.warm.to_string(), "7d");
     }
 
@@ -331,6 +343,7 @@ mod tests {
                 "store = \"zfs\"\n[zfs]\nreserve = \"1G\"",
                 "grace = 600",
                 "grace = \"600\"",
+                "stall = \"0s\"",
                 "[zfs]\npool = \"tank@snap\"",
                 "[zfs]\npool = \"tank\"\nreserve = \"1.5G\"",
                 "[zfs]\npool = \"tank\"\nname = \"x\"",
@@ -353,6 +366,9 @@ mod tests {
         f.toml:2:9: grace: "600" is not a period: it needs a unit: s, m, h or d
             grace = "600"
                     ^^^^^
+        f.toml:2:9: stall: "0s" is not a period: it has to be longer than nothing
+            stall = "0s"
+                    ^^^^
         f.toml:3:8: zfs.pool: "tank@snap" is not the name of a pool or dataset: only letters, digits and _ . : - may stand between its slashes
             pool = "tank@snap"
                    ^^^^^^^^^^^
@@ -362,7 +378,7 @@ mod tests {
         f.toml:4:1: unknown field `name`, expected `pool` or `reserve`
             name = "x"
             ^^^^
-        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `digests`, `zfs`, `dir`, `images`, `space`
+        f.toml:2:2: unknown field `log`, expected one of `version`, `store`, `grace`, `stall`, `digests`, `zfs`, `dir`, `images`, `space`
             [log]
              ^^^
         "##);

@@ -29,7 +29,7 @@ mod read;
 mod space;
 
 pub use account::{AccountName, AccountNameError, Accounts, HostAccounts};
-pub use amount::{AmountError, Period, Size, Warm};
+pub use amount::{AmountError, Period, Size, Stall, Warm};
 pub use check::check;
 pub use config::{Config, Digests, ImagesConfig, Pool, PoolError, StoreConfig};
 pub use definition::{Access, Net, Overlay, SourceAccess, Template};

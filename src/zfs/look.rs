@@ -49,7 +49,7 @@ impl ZfsStore {
 }
 
 /// A mount that is attached nowhere: no other process finds it, and it goes with the descriptor.
-fn mount_detached(dataset: &str) -> io::Result<OwnedFd> {
+pub(super) fn mount_detached(dataset: &str) -> io::Result<OwnedFd> {
     effect::point("mount")?;
     let context = fsopen("zfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "source", dataset)?;

@@ -247,6 +247,7 @@ impl Store for ZfsStore {
 
     fn release_reserve(&self) -> Result<Outcome> {
         let dataset = self.names.reserve();
+        let _alone = self.alone_with(&dataset)?;
         if !self.engine.exists(&dataset) {
             return Ok(Outcome::Unchanged);
         }

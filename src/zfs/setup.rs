@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 use rustix::mount::MountFlags;
@@ -10,6 +11,7 @@ use super::ZfsStore;
 use super::engine::{Property, no_pool};
 use super::listing::Laid;
 use crate::store::{Error, ErrorKind, MountOptions, Outcome, Result, Tree};
+use crate::sys::lock::{self, Lock};
 use crate::sys::{effect, file};
 
 const LAID: &str = include_str!("programs/laid.lua");
@@ -26,6 +28,9 @@ const ROOT: [(&str, Property); 6] = [
 ];
 /// What a session writes need not survive a power cut.
 const SESSIONS: [(&str, Property); 1] = [("sync", Property::Number(2))];
+
+/// How long another may take to lay or release the reserve.
+const RESERVE_PATIENCE: Duration = Duration::from_secs(60);
 
 impl ZfsStore {
     pub(super) fn lay_out(&self) -> Result<Vec<String>> {
@@ -99,9 +104,17 @@ impl ZfsStore {
         }
     }
 
+    /// The reserve is made in two steps and never seen between them by who makes or unmakes it himself.
+    pub(super) fn alone_with(&self, reserve: &str) -> Result<Lock> {
+        lock::make_folder(&self.layout.locks())?;
+        Lock::take(&self.layout.reserve_lock(), RESERVE_PATIENCE)?
+            .ok_or_else(|| Error::new(ErrorKind::Busy, "lock", reserve, "somebody lays or releases it"))
+    }
+
     /// Lays the reserve, or lays it anew if its size is not the one that is configured.
     pub(super) fn ensure_reserve(&self) -> Result<Option<String>> {
         let dataset = self.names.reserve();
+        let _alone = self.alone_with(&dataset)?;
         let laid = self.laid(&dataset, "refreservation")?;
         let size = laid.as_ref().and_then(|laid| laid.own.as_deref()?.parse().ok()).unwrap_or(0_u64);
         if size == self.reserve && (laid.is_some() || self.reserve == 0) {

@@ -30,7 +30,7 @@ fn cold(host: &Host) {
     periods(host, "0s", "7d");
     assert_eq!(gc(host, &[]), nothing);
     periods(host, "0s", "inf");
-    assert_eq!(gc(host, &[]), nothing);
+    (0..10).for_each(|_| assert_eq!(gc(host, &[]), nothing));
     let inside = waiting(host, &used);
     periods(host, "1h", "0");
     let [kept] = &gc(host, &[])[..] else { panic!("one line") };

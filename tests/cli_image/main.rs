@@ -78,7 +78,7 @@ fn life(host: &Host) {
     first.says(&format!("image {short}: unpacked"));
     host.zchroot(["image", "import", &path]).ok().prints(&digest).says("there already");
     let json = host.zchroot(["image", "import", &path, "--json", "--digest", &digest]).ok().json();
-    assert_eq!(json["image"], serde_json::json!({"digest": digest, "fresh": false, "notes": []}));
+    assert_eq!(json["image"], serde_json::json!({"digest": digest, "fresh": false, "saved": 0, "notes": []}));
 
     let [image] = &images(host)[..] else { panic!("one image") };
     for (key, value) in [("digest", digest.as_str()), ("state", "warm"), ("kind", "tar"), ("origin", &path)] {

@@ -40,7 +40,7 @@ impl Handles<'_> {
     pub(crate) fn image_import(&self, world: &World, stamp: u32) -> Result<(), Trouble> {
         let source = Source::Path(archive(world, stamp));
         let opened = source.open().map_err(told)?;
-        let asked = Asked { digest: None, importer: Some(0) };
+        let asked = Asked { importer: Some(0), sharing: Some(0), ..Asked::default() };
         self.images().ensure(&source, opened, &asked, &mut Silent).map(drop).map_err(told)
     }
 

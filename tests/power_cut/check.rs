@@ -86,6 +86,7 @@ fn judge(copy: &Copy, cut: &Cut, ops: &Ops) {
     one_whole_generation(host, cut, ops);
     sessions_are_as_promised(host, &twice.sessions(), &ops.fates(cut));
     host.zchroot(["gc"]).ok();
+    images_are_as_promised(host, &ops.images(cut));
     let after = copy.look();
     assert_eq!(after.is_clean(work::keep(host)), Ok(()));
     assert_eq!(after.pointers_are_right(), Ok(()));
@@ -125,5 +126,25 @@ fn sessions_are_as_promised(
             work::one_generation(&host.zchroot(["exec", name, "-d", "/", "--", "sh", "-c", work::LOOK]).ok());
             host.zchroot(["end", name]).ok();
         }
+    }
+}
+
+/// Every image that was reported imported is there, whole; none that was reported removed is.
+fn images_are_as_promised(host: &Installation, fates: &BTreeMap<String, Fate>) {
+    let list = host.zchroot(["image", "list", "--json"]).ok().json();
+    let there: Vec<String> = list["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| image["digest"].as_str().unwrap().to_owned())
+        .collect();
+    for (digest, fate) in fates {
+        let is_there = there.contains(digest);
+        let is_right = *fate == Fate::Either || (*fate == Fate::Stands) == is_there;
+        assert!(is_right, "image {digest} is to be {fate:?}, and is {is_there}");
+    }
+    for digest in &there {
+        let words = ["-q", "run", "--image", digest, "-d", "/", "--", "sh", "-c", work::LOOK];
+        assert_eq!(work::one_generation(&host.zchroot(words).ok()), work::IMAGE);
     }
 }

@@ -195,6 +195,26 @@ fn zfs_crash_power_cut_at_every_step_of_begin_and_end() {
     count.finish("begin-end", begun, &wanted);
 }
 
+/// Imported, imported again after a removal of which a part may be left, and removed.
+#[test]
+fn zfs_crash_power_cut_at_every_step_of_an_image() {
+    let begun = Instant::now();
+    let (rig, ops) = rig_with_template(1);
+    let (archive, digest) = work::archive(&rig.host);
+    let (comes, goes) = ([What::Import(digest.clone())], [What::Remove(digest.clone())]);
+    let import = ["-q", "image", "import", &archive];
+    let remove = ["-q", "image", "remove", &digest];
+    let mut cuts = cut_through(&rig, &ops, &comes, &import);
+    cuts.extend(cut_through(&rig, &ops, &goes, &remove));
+    cuts.extend(cut_through(&rig, &ops, &comes, &import));
+    cuts.extend(cut_through(&rig, &ops, &[], &["-q", "run", "--image", &digest, "-d", "/", "--", "true"]));
+    rig.put_away();
+    let mut count = Count::default();
+    count.look(&rig, &ops, &cuts);
+    let wanted = ["image.draft", "image.record", "image.complete", "image.record-alone", "run.clone"];
+    count.finish("image", begun, &wanted);
+}
+
 /// Two commits that nobody settled, a clone and a draft that no record names, a temp file, and an old version that a
 /// session still uses: `gc` has something to do at each of its steps.
 #[test]

@@ -16,6 +16,10 @@ pub enum What {
     Begin(String),
     /// Ends one, by end, abort or commit.
     End(String),
+    /// Makes an image.
+    Import(String),
+    /// Takes one away.
+    Remove(String),
 }
 
 #[derive(Debug)]
@@ -65,19 +69,36 @@ impl Ops {
 
     /// What is promised of each session that was ever begun.
     pub fn fates(&self, cut: &Cut) -> BTreeMap<String, Fate> {
+        self.of(cut, |what| match what {
+            What::Begin(name) => Some((name, true)),
+            What::End(name) => Some((name, false)),
+            _ => None,
+        })
+    }
+
+    /// What is promised of each image that was ever imported.
+    pub fn images(&self, cut: &Cut) -> BTreeMap<String, Fate> {
+        self.of(cut, |what| match what {
+            What::Import(digest) => Some((digest, true)),
+            What::Remove(digest) => Some((digest, false)),
+            _ => None,
+        })
+    }
+
+    /// Of what comes, where `which` says true, and goes.
+    fn of(&self, cut: &Cut, which: impl Fn(&What) -> Option<(&String, bool)>) -> BTreeMap<String, Fate> {
         let all = self.0.lock().unwrap();
         let mut fates = BTreeMap::new();
         for op in all.iter() {
             let done = op.done.is_some_and(|done| done < cut.begun);
             let begun = op.begun < cut.done;
-            for what in &op.whats {
-                let (name, fate) = match what {
-                    What::Begin(name) if done => (name, Fate::Stands),
-                    What::Begin(name) if begun => (name, Fate::Either),
-                    What::Begin(name) => (name, Fate::Gone),
-                    What::End(name) if done => (name, Fate::Gone),
-                    What::End(name) if begun => (name, Fate::Either),
-                    What::End(_) | What::Commit(_) => continue,
+            for (name, comes) in op.whats.iter().filter_map(&which) {
+                let fate = match (comes, done, begun) {
+                    (true, true, _) => Fate::Stands,
+                    (true, false, false) | (false, true, _) => Fate::Gone,
+                    (_, false, true) => Fate::Either,
+                    // It was not to go yet.
+                    (false, false, false) => continue,
                 };
                 fates.insert(name.clone(), fate);
             }

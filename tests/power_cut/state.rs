@@ -12,7 +12,7 @@ pub const COLUMNS: &str = "name,origin,defer_destroy,zchroot:current";
 
 /// All states that a copy can show, each a line of the table in docs/crash-model.md. A cut shows as many
 /// of them as things were going on.
-pub const ALL: [&str; 32] = [
+pub const ALL: [&str; 36] = [
     AT_REST,
     "record.temp-file",
     "create.planned",
@@ -45,6 +45,10 @@ pub const ALL: [&str; 32] = [
     "gc.orphan-clone",
     "gc.orphan-draft",
     "gc.half-done",
+    "image.draft",
+    "image.record",
+    "image.complete",
+    "image.record-alone",
 ];
 pub const AT_REST: &str = "at-rest";
 
@@ -78,6 +82,8 @@ impl Template {
 pub struct Seen {
     templates: BTreeMap<String, Template>,
     clones: BTreeSet<String>,
+    /// Which there are, and whether they are complete.
+    images: BTreeMap<String, bool>,
     records: Vec<Record>,
     damaged: BTreeSet<String>,
     files: BTreeMap<String, String>,
@@ -91,6 +97,7 @@ impl Seen {
         let mut seen = Self {
             templates: BTreeMap::new(),
             clones: BTreeSet::new(),
+            images: BTreeMap::new(),
             records: Vec::new(),
             damaged: BTreeSet::new(),
             files: BTreeMap::new(),
@@ -146,6 +153,13 @@ impl Seen {
             ["", "sessions", session] => {
                 self.clones.insert(session.to_owned());
             }
+            ["", "images", image] => {
+                let (image, complete) = match image.split_once('@') {
+                    None => (image, false),
+                    Some((image, snapshot)) => (image, snapshot == "pristine"),
+                };
+                *self.images.entry(image.to_owned()).or_default() |= complete;
+            }
             _ => {}
         }
     }
@@ -169,6 +183,14 @@ impl Seen {
         }
         if !self.damaged.is_empty() {
             states.insert("run.record-empty");
+        }
+        states.extend(self.images.iter().map(|(image, complete)| match (complete, self.is_known(image)) {
+            (true, _) => "image.complete",
+            (false, true) => "image.record",
+            (false, false) => "image.draft",
+        }));
+        if self.known_images().any(|image| !self.images.contains_key(image)) {
+            states.insert("image.record-alone");
         }
         if !self.clones.iter().all(|id| self.has_record(id)) {
             states.insert("gc.orphan-clone");
@@ -215,6 +237,12 @@ impl Seen {
                 return Err(format!("template {name} has {heads} heads and {versions} versions"));
             }
         }
+        let drafts: Vec<&String> =
+            self.images.iter().filter(|(_, complete)| !**complete).map(|(image, _)| image).collect();
+        let known: Vec<&str> = self.known_images().collect();
+        if !drafts.is_empty() || known.len() != self.images.len() {
+            return Err(format!("drafts of images {drafts:?}, records of {known:?}"));
+        }
         if self.clones.is_empty() && self.records.is_empty() && self.temps() == 0 {
             return Ok(());
         }
@@ -230,6 +258,15 @@ impl Seen {
             }
         }
         Ok(())
+    }
+
+    /// The images of which something is written down.
+    fn known_images(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().filter_map(|path| path.strip_prefix("images/")?.strip_suffix(".toml"))
+    }
+
+    fn is_known(&self, image: &str) -> bool {
+        self.known_images().any(|known| known == image)
     }
 
     fn has_record(&self, id: &str) -> bool {

@@ -52,6 +52,19 @@ pub fn source(host: &Installation, generation: usize) -> String {
     at.to_str().unwrap().to_owned()
 }
 
+/// The generation that an image carries: none that a version has.
+pub const IMAGE: usize = 700;
+
+/// An archive of a tree of that generation, and what its image is called by.
+pub fn archive(host: &Installation) -> (String, String) {
+    let tree = source(host, IMAGE);
+    let archive = host.path().join("image.tar");
+    crate::harness::tree::pack(std::path::Path::new(&tree), &archive);
+    let output = std::process::Command::new("sha256sum").arg(&archive).output().unwrap();
+    let digest = String::from_utf8(output.stdout).unwrap()[..64].to_owned();
+    (archive.to_str().unwrap().to_owned(), digest)
+}
+
 /// Generation 1.
 pub fn create(host: &Installation, ops: &Ops) {
     let from = source(host, 1);

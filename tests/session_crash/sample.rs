@@ -8,6 +8,8 @@ use crate::tracer::{Blow, Point, Seen};
 
 /// How many blows of each kind an operation gets: all killed, one killed, its parent killed, a call failed.
 const KINDS: [usize; 4] = [4, 2, 2, 3];
+/// And with ZCHROOT_TEST_LONG=1: no point at which all are killed is left out.
+const LONG_KINDS: [usize; 4] = [usize::MAX, 40, 40, 40];
 /// A call that an operation makes more often than this copies a tree: it must not crowd the others out.
 const MANY: usize = 24;
 
@@ -33,8 +35,7 @@ impl Random {
     }
 }
 
-/// Nothing is left out.
-pub(crate) fn long() -> bool {
+fn is_long() -> bool {
     std::env::var_os("ZCHROOT_TEST_LONG").is_some()
 }
 
@@ -50,8 +51,8 @@ pub(crate) fn blows(seen: &[Seen], random: &mut Random) -> Vec<(Point, Blow)> {
         (seen.iter().filter(fails).collect(), Blow::Fail(0)),
     ];
     let mut blows = Vec::new();
-    for ((points, blow), count) in kinds.into_iter().zip(KINDS) {
-        let chosen = if long() { points } else { sample(&points, count, random) };
+    for ((points, blow), count) in kinds.into_iter().zip(if is_long() { LONG_KINDS } else { KINDS }) {
+        let chosen = if count >= points.len() { points } else { sample(&points, count, random) };
         for seen in chosen {
             let errors = calls::errors(seen.point.call);
             let blow = match blow {

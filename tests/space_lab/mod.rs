@@ -5,6 +5,7 @@
 pub mod archive;
 pub mod runs;
 pub mod small;
+pub mod stalls;
 
 use crate::harness::Installation;
 
@@ -26,6 +27,11 @@ pub trait Lab {
 
     /// What the kernel says when it is full.
     fn full(&self) -> &'static str;
+
+    /// What the sum says when an archive is larger than what is left.
+    fn missing(&self) -> &'static str {
+        " missing; "
+    }
 
     /// Fails if there is a draft of an image, or anything else that an import, a session or a commit left.
     fn assert_clean(&self);

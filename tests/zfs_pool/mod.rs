@@ -25,6 +25,11 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn make() -> Self {
+        Self::make_with(&[])
+    }
+
+    /// One that is made with more options.
+    pub(crate) fn make_with(more: &[&str]) -> Self {
         assert!(
             Path::new(MARK).exists(),
             "zfs tests make pools: run them in the test machine ({MARK} is absent)"
@@ -35,7 +40,7 @@ impl Pool {
         let file = pool.dir.path().join("vdev");
         std::fs::File::create(&file).unwrap().set_len(4 << 30).unwrap();
         let options = ["-O", "mountpoint=none", "-o", "cachefile=none"];
-        run("zpool", &[&["create"], &options[..], &[&pool.name, file.to_str().unwrap()]].concat());
+        run("zpool", &[&["create"], &options[..], more, &[&pool.name, file.to_str().unwrap()]].concat());
         pool
     }
 

@@ -45,6 +45,7 @@ time_one() {
     [ -z "$6" ] || options+=(--cleanup "$6")
     local warmup=1
     [ "$round" -gt 1 ] || warmup=3
+    warmup=${WARMUP:-$warmup}
     if ! hyperfine -N --style none --warmup "$warmup" --runs "$RUNS" "${options[@]}" \
         --export-json "$RESULTS/$key-$round.json" -- "$5" >"$RESULTS/hyperfine.log" 2>&1; then
         cat "$RESULTS/hyperfine.log" >&2

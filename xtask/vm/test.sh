@@ -14,4 +14,4 @@ cat >/scratch/nextest.toml <<'END'
 @PROFILE@END
 exec /in/cargo-nextest nextest run --archive-file /in/tests.tar.zst --extract-to /scratch/unpacked \
     --workspace-remap /scratch/tree --tool-config-file "vm:/scratch/nextest.toml" --no-input-handler \
-    -E '@EXPRESSION@'
+    --partition @PARTITION@ -E '@EXPRESSION@'

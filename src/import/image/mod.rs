@@ -4,6 +4,7 @@
 //! identify.rs  what an archive is called by
 //! record.rs    what is known of an image
 //! remove.rs    taking images away, and what a crash left of them
+//! sharing.rs   what an import may clone from other images
 //! state.rs     live, warm or cold
 //! ```
 //!
@@ -18,11 +19,14 @@
 mod identify;
 mod record;
 mod remove;
+mod sharing;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -31,6 +35,7 @@ use rustix::io::Errno;
 pub use record::{ImageRecord, Importer, Origin};
 pub use state::State;
 
+use super::dedup::Lender;
 use super::error::{Error, Result};
 use super::source::Input;
 use super::{Filled, Opened, Source, fill_input, looks_like_root, oci};
@@ -59,9 +64,20 @@ pub struct Ready {
     pub digest: Digest,
     /// Whether it was unpacked now.
     pub fresh: bool,
+    /// Bytes of content in it, and how many of them were cloned from other images when it was unpacked now.
+    pub bytes: u64,
+    /// See [`Ready::bytes`].
+    pub saved: u64,
     /// What was left out when it was.
     pub notes: Vec<String>,
     _lock: Lock,
+}
+
+impl Ready {
+    /// One that is there already.
+    fn there(digest: Digest, lock: Lock) -> Self {
+        Self { digest, fresh: false, bytes: 0, saved: 0, notes: Vec::new(), _lock: lock }
+    }
 }
 
 /// What an import is asked for.
@@ -71,6 +87,8 @@ pub struct Asked<'a> {
     pub digest: Option<&'a Digest>,
     /// Who imports it; `None` if he shall not be known as somebody who did.
     pub importer: Option<u32>,
+    /// Files are cloned from images that this user may use; `None` if all of them are to be written.
+    pub sharing: Option<u32>,
 }
 
 /// One image of a list.
@@ -128,13 +146,13 @@ impl<'a> Images<'a> {
         let lock = self.lock(&new.digest, PATIENCE, progress)?;
         self.mend(&new.digest)?;
         let digest = new.digest.clone();
-        let ready = |fresh, notes| Ready { digest: digest.clone(), fresh, notes, _lock: lock };
         if self.is_complete(&digest)? {
             self.admit(new, input, asked.importer, progress)?;
-            return Ok(ready(false, Vec::new()));
+            return Ok(Ready::there(digest, lock));
         }
         self.discard_draft(&digest)?;
-        self.make(new, input, asked.importer, progress).map(|filled| ready(true, filled.notes))
+        let Filled { bytes, saved, notes, .. } = self.make(new, input, asked, progress)?;
+        Ok(Ready { digest, fresh: true, bytes, saved, notes, _lock: lock })
     }
 
     /// One more imports an image that is there. The name of a container image is that of a document in it: whose it
@@ -155,7 +173,8 @@ impl<'a> Images<'a> {
             self.with_mount_point(&digest, |at| oci::prove(image, &new.origin, at, progress))?;
         }
         let origin = new.origin.clone();
-        let unknown = || Ok::<_, Error>(ImageRecord::new(new, self.size(&digest)?, 0));
+        let filled = || Ok::<_, Error>(Filled { bytes: self.size(&digest)?, ..Filled::default() });
+        let unknown = || Ok::<_, Error>(ImageRecord::new(new, &filled()?));
         let mut record = known.map_or_else(unknown, Ok)?;
         if let Some(uid) = importer {
             record.add(uid, &origin);
@@ -184,7 +203,7 @@ impl<'a> Images<'a> {
             return Err(no_such(text));
         }
         self.touch(&digest)?;
-        Ok(Ready { digest, fresh: false, notes: Vec::new(), _lock: lock })
+        Ok(Ready::there(digest, lock))
     }
 
     /// The images that `uid` may use, with what is known of them; drafts are left out.
@@ -267,16 +286,19 @@ impl<'a> Images<'a> {
         &self,
         new: NewImage,
         input: Input,
-        importer: Option<u32>,
+        asked: &Asked<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Filled> {
         let (digest, origin) = (new.digest.clone(), new.origin.clone());
-        let made = self.fill_draft(&new, input, progress).and_then(|filled| {
-            let mut record = ImageRecord::new(new, filled.bytes, filled.files);
-            if let Some(uid) = importer {
+        let made = self.fill_draft(&new, input, asked, progress).and_then(|(filled, index)| {
+            let mut record = ImageRecord::new(new, &filled);
+            if let Some(uid) = asked.importer {
                 record.add(uid, &origin);
             }
             record.save(self.layout(), true)?;
+            if let Some(index) = &index {
+                self.keep_index(&digest, index);
+            }
             self.store().image_complete(&digest).map_err(|error| self.failed("complete", &digest, error))?;
             Ok(filled)
         });
@@ -288,10 +310,17 @@ impl<'a> Images<'a> {
         made
     }
 
-    fn fill_draft(&self, new: &NewImage, input: Input, progress: &mut dyn Progress) -> Result<Filled> {
+    /// Fills a new draft; with the index of what is in it, if there is one.
+    fn fill_draft(
+        &self,
+        new: &NewImage,
+        input: Input,
+        asked: &Asked<'_>,
+        progress: &mut dyn Progress,
+    ) -> Result<(Filled, Option<Rc<File>>)> {
         let digest = &new.digest;
         self.store().image_new(digest).map_err(|error| self.failed("make", digest, error))?;
-        self.with_mount_point(digest, |at| self.fill_mounted(new, input, at, progress))
+        self.with_mount_point(digest, |at| self.fill_mounted(new, input, asked, at, progress))
     }
 
     /// Goes on with an empty place where the image can be mounted; it is gone afterwards.
@@ -315,14 +344,16 @@ impl<'a> Images<'a> {
         &self,
         new: &NewImage,
         input: Input,
+        asked: &Asked<'_>,
         at: &Path,
         progress: &mut dyn Progress,
-    ) -> Result<Filled> {
+    ) -> Result<(Filled, Option<Rc<File>>)> {
         let digest = &new.digest;
         let options = MountOptions { nosuid: true, nodev: true, ..MountOptions::default() };
         let mounted = self.store().mount(&Tree::Image(digest.clone()), at, options);
         mounted.map_err(|error| self.failed("mount", digest, error))?;
-        let filled = fill_input(input, &new.origin, at, progress)?;
+        let mut lender = self.lender(digest, asked.sharing, at);
+        let filled = fill_input(input, &new.origin, at, lender.as_mut(), progress)?;
         if !looks_like_root(at)? {
             return Err(Error::no_root(&new.origin));
         }
@@ -330,7 +361,7 @@ impl<'a> Images<'a> {
             return Err(Error::failed("import", &new.origin, Errno::INTR));
         }
         mount::sync_filesystem(at)?;
-        Ok(filled)
+        Ok((filled, lender.map(Lender::into_index)))
     }
 
     fn unmount(&self, digest: &Digest) -> Result<()> {
@@ -343,6 +374,7 @@ impl<'a> Images<'a> {
     fn discard_draft(&self, digest: &Digest) -> Result<()> {
         self.unmount(digest)?;
         self.store().image_drop(digest).map_err(|error| self.failed("discard", digest, error))?;
+        self.drop_index(digest)?;
         Ok(file::remove(&self.layout().image(digest))?)
     }
 

@@ -10,6 +10,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::import::Filled;
 use crate::store::{Digest, Layout};
 use crate::sys::file;
 
@@ -63,6 +64,9 @@ pub struct ImageRecord {
     pub bytes: u64,
     /// Entries of all kinds.
     pub files: u64,
+    /// Of the bytes, those that share the blocks of images which were there before it.
+    #[serde(default)]
+    pub saved: u64,
     /// When it was imported.
     pub imported: Timestamp,
     /// When something was last cloned from it, or it was imported again.
@@ -83,7 +87,7 @@ pub(super) struct NewImage {
 }
 
 impl ImageRecord {
-    pub(super) fn new(new: NewImage, bytes: u64, files: u64) -> Self {
+    pub(super) fn new(new: NewImage, filled: &Filled) -> Self {
         let now = Timestamp::now();
         Self {
             format: FORMAT,
@@ -92,8 +96,9 @@ impl ImageRecord {
             origin: shortened(&new.origin),
             manifest: new.manifest,
             architecture: new.architecture,
-            bytes,
-            files,
+            bytes: filled.bytes,
+            files: filled.files,
+            saved: filled.saved,
             imported: now,
             last_used: now,
             importers: Vec::new(),
@@ -169,7 +174,7 @@ mod tests {
             manifest: None,
             architecture: None,
         };
-        ImageRecord::new(new, 1, 1)
+        ImageRecord::new(new, &Filled { bytes: 1, files: 1, ..Filled::default() })
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Taking images away: one that was named, those that gc says, and what a crash left of them.
 //!
-//! The tree goes first, then the record, and last the lock's file: what a crash leaves of it is found by its name.
+//! The index goes first: who clones files from the image takes that as the word to let go of it. Then the tree, the
+//! record, and last the lock's file: what a crash leaves of it is found by its name.
 
 use rustix::io::Errno;
 
@@ -74,7 +75,13 @@ impl Images<'_> {
 
     /// Under the lock.
     fn drop_all(&self, digest: &Digest) -> Result<()> {
+        // Of one that stays since something is cloned from it, the index stays too.
+        let tree = self.images()?.into_iter().find(|tree| tree.digest == *digest);
+        if tree.is_none_or(|tree| tree.clones == 0) {
+            self.drop_index(digest)?;
+        }
         self.store().image_drop(digest).map_err(|error| self.failed("remove", digest, error))?;
+        self.drop_index(digest)?;
         Ok(file::remove(&self.layout().image(digest))?)
     }
 

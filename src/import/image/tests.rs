@@ -50,7 +50,7 @@ impl House {
 
     fn import(&self, source: &str, importer: Option<u32>) -> Result<Ready> {
         let source: Source = source.parse().unwrap();
-        self.images().ensure(&source, source.open()?, &Asked { digest: None, importer }, &mut Silent)
+        self.images().ensure(&source, source.open()?, &Asked { importer, ..Asked::default() }, &mut Silent)
     }
 
     /// What is left in the store and of mounts.
@@ -146,7 +146,7 @@ fn dir_import_an_image_that_is_not_the_one_that_was_asked_for_is_refused_before_
     let archive = house.archive("one");
     let source: Source = archive.to_str().unwrap().parse().unwrap();
     let ensure = |digest: &Digest| {
-        let asked = Asked { digest: Some(digest), importer: None };
+        let asked = Asked { digest: Some(digest), ..Asked::default() };
         house.images().ensure(&source, source.open().unwrap(), &asked, &mut Silent)
     };
     let error = ensure(&"0".repeat(64).parse().unwrap()).unwrap_err().to_string();

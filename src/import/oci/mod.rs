@@ -29,8 +29,9 @@ pub(super) use docker::open as open_docker;
 pub(super) use layout::open as open_layout;
 
 use super::Filled;
+use super::dedup::Lender;
 use super::error::{Error, Result};
-use super::unpack::{Site, Unpacking};
+use super::unpack::{Aside, Site, Unpacking};
 use crate::store::{Digest, Progress};
 
 /// Larger documents are none.
@@ -66,8 +67,14 @@ struct Layer {
 ///
 /// # Errors
 /// A layer is wrong or there is no room: an error that names the entry.
-pub(super) fn fill(image: &Image, name: &str, root: &Path, progress: &mut dyn Progress) -> Result<Filled> {
-    work(image, ("unpack", name), root, progress, |site| layers::unpack(&image.layers, site))
+pub(super) fn fill(
+    image: &Image,
+    name: &str,
+    root: &Path,
+    lender: Option<&mut Lender<'_>>,
+    progress: &mut dyn Progress,
+) -> Result<Filled> {
+    work(image, ("unpack", name), root, lender, progress, |site| layers::unpack(&image.layers, site))
 }
 
 /// Reads all layers, to show that whoever names the image has them; `root` is an empty directory.
@@ -75,22 +82,24 @@ pub(super) fn fill(image: &Image, name: &str, root: &Path, progress: &mut dyn Pr
 /// # Errors
 /// A layer is not what it should be.
 pub(super) fn prove(image: &Image, name: &str, root: &Path, progress: &mut dyn Progress) -> Result<()> {
-    work(image, ("check", name), root, progress, |site| layers::check(&image.layers, &site.beat)).map(drop)
+    let check = |site: &mut Site| layers::check(&image.layers, &site.beat);
+    work(image, ("check", name), root, None, progress, check).map(drop)
 }
 
 fn work(
     image: &Image,
     (word, name): (&str, &str),
     root: &Path,
+    mut lender: Option<&mut Lender<'_>>,
     progress: &mut dyn Progress,
     job: impl FnOnce(&mut Site) -> io::Result<()>,
 ) -> Result<Filled> {
     let mut keep: Vec<_> = image.layers.iter().map(|layer| layer.file.as_fd()).collect();
     keep.dedup_by_key(|fd| std::os::fd::AsRawFd::as_raw_fd(fd));
     let total = image.layers.iter().map(|layer| layer.size).sum();
-    let unpacking = Unpacking::start(&keep, name, root, job)?;
+    let unpacking = Unpacking::start(&keep, name, root, lender.as_deref_mut(), job)?;
     progress.start(&format!("{word} {name}"), Some(total));
-    let filled = unpacking.finish(progress, None);
+    let filled = unpacking.finish(progress, lender.map(|lender| lender as &mut dyn Aside));
     progress.finish();
     filled
 }

@@ -35,9 +35,10 @@ use self::directory::Directory;
 use self::inode::{Content, Inode, What};
 use self::metadata::Blocks;
 use super::Filled;
+use super::dedup::Lender;
 use super::error::Result;
 use super::unpack::member::{Attributes, Kind, Member};
-use super::unpack::{Site, Unpacking, broken};
+use super::unpack::{Aside, Site, Unpacking, broken};
 use crate::store::Progress;
 
 /// The first bytes of an image.
@@ -52,11 +53,13 @@ pub(super) fn fill(
     size: u64,
     name: &str,
     root: &Path,
+    mut lender: Option<&mut Lender<'_>>,
     progress: &mut dyn Progress,
 ) -> Result<Filled> {
-    let unpacking = Unpacking::start(&[image.as_fd()], name, root, |site| unpack(image, site))?;
+    let job = |site: &mut Site| unpack(image, site);
+    let unpacking = Unpacking::start(&[image.as_fd()], name, root, lender.as_deref_mut(), job)?;
     progress.start(&format!("unpack {name}"), Some(size));
-    let filled = unpacking.finish(progress, None);
+    let filled = unpacking.finish(progress, lender.map(|lender| lender as &mut dyn Aside));
     progress.finish();
     filled
 }
@@ -157,7 +160,7 @@ impl Walk<'_> {
 
     fn file(&mut self, path: &[u8], attributes: &Attributes, mut content: Content) -> io::Result<()> {
         let tree = &mut self.site.tree;
-        let file = tree.new_file(path)?;
+        let file = tree.new_file(path, content.size)?;
         self.contents.write(&mut content, tree, &file)?;
         tree.close_file(&file, attributes)
     }

@@ -17,7 +17,7 @@ fn unpack_to(image: &Path, root: &Path) -> Result<Filled> {
     std::fs::create_dir_all(root).unwrap();
     let file = File::open(image).unwrap();
     let size = file.metadata().unwrap().len();
-    fill(&file, size, "the image", root, &mut Silent)
+    fill(&file, size, "the image", root, None, &mut Silent)
 }
 
 struct Stage {

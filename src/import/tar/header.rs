@@ -4,6 +4,7 @@ use std::io;
 
 use tar::{EntryType, Header};
 
+use super::acl;
 use super::pax::{self, Record};
 use crate::import::unpack::broken;
 use crate::import::unpack::member::{Attributes, Kind, Member};
@@ -104,7 +105,8 @@ impl Attributes {
             b"uid" => self.uid = pax::number(value)?,
             b"gid" => self.gid = pax::number(value)?,
             b"mtime" => self.mtime = pax::time(value)?,
-            b"SCHILY.acl.access" | b"SCHILY.acl.default" => self.text_acl = true,
+            b"SCHILY.acl.access" => self.add_acl(b"system.posix_acl_access", value),
+            b"SCHILY.acl.default" => self.add_acl(b"system.posix_acl_default", value),
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.xattrs.push((name.to_vec(), value.to_vec()));
@@ -112,6 +114,13 @@ impl Attributes {
             }
         }
         Ok(())
+    }
+
+    fn add_acl(&mut self, name: &[u8], text: &[u8]) {
+        match acl::value(text) {
+            Some(value) => self.xattrs.push((name.to_vec(), value)),
+            None => self.text_acl = true,
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 //! archive.rs  the walk over headers, extensions and data
 //! header.rs   what one header and its extensions say
 //! pax.rs      records of extended headers
+//! acl.rs      ACLs that are text
 //! ```
 
+mod acl;
 pub(super) mod archive;
 mod header;
 mod pax;
@@ -22,8 +24,9 @@ use std::path::Path;
 use self::archive::Archive;
 use self::stream::{Input, Stream};
 use super::Filled;
+use super::dedup::Lender;
 use super::error::{Error, Result};
-use super::unpack::{Site, Unpacking};
+use super::unpack::{Aside, Site, Unpacking};
 use crate::store::Progress;
 
 /// Unpacks the archive `name` of `size` bytes into the mounted empty tree `root`.
@@ -35,20 +38,26 @@ pub(super) fn fill(
     size: u64,
     name: &str,
     root: &Path,
+    mut lender: Option<&mut Lender<'_>>,
     progress: &mut dyn Progress,
 ) -> Result<Filled> {
-    let unpacking = start(archive.as_fd(), name, root)?;
+    let unpacking = start(archive.as_fd(), name, root, lender.as_deref_mut())?;
     progress.start(&format!("unpack {name}"), Some(size));
-    let filled = unpacking.finish(progress, None);
+    let filled = unpacking.finish(progress, lender.map(|lender| lender as &mut dyn Aside));
     progress.finish();
     filled
 }
 
 /// Starts the worker on an open archive, which may be a pipe.
-pub(super) fn start(archive: BorrowedFd<'_>, name: &str, root: &Path) -> Result<Unpacking> {
+pub(super) fn start(
+    archive: BorrowedFd<'_>,
+    name: &str,
+    root: &Path,
+    lender: Option<&mut Lender<'_>>,
+) -> Result<Unpacking> {
     let copy = archive.try_clone_to_owned().map(File::from);
     let archive = copy.map_err(|error| Error::failed("start to unpack", name, error))?;
-    Unpacking::start(&[archive.as_fd()], name, root, |site| unpack(&archive, site))
+    Unpacking::start(&[archive.as_fd()], name, root, lender, |site| unpack(&archive, site))
 }
 
 fn unpack(archive: &File, site: &mut Site) -> io::Result<()> {

@@ -19,7 +19,7 @@ use crate::store::Silent;
 fn unpack(archive: &Path, root: &Path) -> Result<Filled> {
     let file = File::open(archive).unwrap();
     let size = file.metadata().unwrap().len();
-    fill(&file, size, "the archive", root, &mut Silent)
+    fill(&file, size, "the archive", root, None, &mut Silent)
 }
 
 /// Unpacks bytes into a new directory inside `dir`.

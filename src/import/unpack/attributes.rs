@@ -101,8 +101,9 @@ fn set_xattrs(
             other => other?,
         }
     }
-    if attributes.text_acl {
-        notes.add("ACLs that the archive holds as text were left out".to_owned());
+    let has_acl = attributes.xattrs.iter().any(|(name, _)| name.starts_with(b"system.posix_acl_"));
+    if attributes.text_acl && !has_acl {
+        notes.add("ACLs that name users or groups and not their numbers were left out".to_owned());
     }
     Ok(())
 }

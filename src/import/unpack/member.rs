@@ -28,7 +28,7 @@ pub(in crate::import) struct Attributes {
     /// Seconds, and nanoseconds after them.
     pub(in crate::import) mtime: (i64, u32),
     pub(in crate::import) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// The archive has ACLs as text, which are not kept.
+    /// The archive has an ACL as text that says nothing to us.
     pub(in crate::import) text_acl: bool,
 }
 

@@ -13,8 +13,8 @@
 //! [`report`] only. Nothing is kept of a tree that failed: the caller drops the draft.
 //!
 //! Kept: content, holes, modes with setuid bits, numeric owners, times to the nanosecond, symlinks, hard links,
-//! device nodes, fifos, extended attributes `user.*`, `security.capability` and ACLs stored as such. What is left
-//! out is in [`Filled::notes`].
+//! device nodes, fifos, extended attributes `user.*`, `security.capability` and ACLs. What is left out is in
+//! [`Filled::notes`].
 
 mod attributes;
 mod clear;
@@ -37,10 +37,11 @@ use rustix::thread::CapabilitySet;
 use self::report::{Beat, Failure, Message};
 use self::tree::Tree;
 use super::Filled;
+use super::dedup::{Borrower, Lender, Loan};
 use super::error::{Error, Result};
 use crate::store::Progress;
-use crate::sys::file;
 use crate::sys::worker::{self, Worker};
+use crate::sys::{file, signals};
 
 const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
@@ -49,8 +50,9 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETFCAP);
 /// Without a sign of life for so long, and nearly full, it is out of room: near a quota ZFS lets writers wait
-/// instead of failing them (openzfs/zfs#1668).
-const PATIENCE: Duration = Duration::from_secs(30);
+/// instead of failing them (openzfs/zfs#1668). With room it may take as long as [`Progress::patience`] says.
+const WHEN_FULL: Duration = Duration::from_secs(30);
+/// Not a share of all: a dataset says that it is as large as what is in it and what may still come.
 const NEARLY_FULL: u64 = 32 << 20;
 /// An archive that makes the worker need more is ended with it: xz may take 1 GiB to decode, the rest little.
 const MOST_MEMORY: u64 = 2 << 30;
@@ -66,9 +68,10 @@ pub(super) struct Unpacking {
     name: String,
     root: File,
     read: u64,
+    saved: u64,
     notes: Vec<String>,
     last: Instant,
-    pub(super) patience: Duration,
+    pub(super) when_full: Duration,
 }
 
 /// Something else to listen to while a tree is unpacked.
@@ -77,6 +80,10 @@ pub(super) trait Aside {
     fn fd(&self) -> Option<BorrowedFd<'_>>;
     /// It can be read.
     fn ready(&mut self, progress: &mut dyn Progress);
+    /// Time goes by; how long until the next time, if it matters.
+    fn tick(&mut self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Where a job works: in the worker, after it was shut in.
@@ -100,19 +107,23 @@ pub(super) fn cut_off() -> io::Error {
 }
 
 impl Unpacking {
-    /// Starts a worker that does `job` in the tree at `root`; of our fds it keeps those in `keep`.
+    /// Starts a worker that does `job` in the tree at `root`; of our fds it keeps those in `keep`. It may clone files
+    /// from what `lender` has, who must then be listened to.
     pub(super) fn start(
         keep: &[BorrowedFd<'_>],
         name: &str,
         root: &Path,
+        lender: Option<&mut Lender<'_>>,
         job: impl FnOnce(&mut Site) -> io::Result<()>,
     ) -> Result<Self> {
         let failed = |error: io::Error| Error::failed("start to unpack", name, error);
         let tree = file::open_dir(root)?;
         let (reports, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
         let pipe = File::from(pipe);
-        let keep: Vec<_> = keep.iter().copied().chain([pipe.as_fd()]).collect();
-        let worker = Worker::fork(&keep, || work(&pipe, root, job)).map_err(failed)?;
+        let loan = lender.map(Lender::lend).transpose().map_err(failed)?;
+        let lent = loan.as_ref().map(Loan::fds).unwrap_or_default();
+        let keep: Vec<_> = keep.iter().copied().chain([pipe.as_fd()]).chain(lent).collect();
+        let worker = Worker::fork(&keep, || work(&pipe, root, loan.as_ref(), job)).map_err(failed)?;
         Ok(Self {
             worker,
             reports,
@@ -120,9 +131,10 @@ impl Unpacking {
             name: name.to_owned(),
             root: tree,
             read: 0,
+            saved: 0,
             notes: Vec::new(),
             last: Instant::now(),
-            patience: PATIENCE,
+            when_full: WHEN_FULL,
         })
     }
 
@@ -133,12 +145,17 @@ impl Unpacking {
         mut aside: Option<&mut dyn Aside>,
     ) -> Result<Filled> {
         loop {
-            let (reports, other) = self.wait(aside.as_deref())?;
+            let tick = aside.as_deref_mut().and_then(Aside::tick);
+            let (reports, other) = self.wait(aside.as_deref(), tick)?;
             if other && let Some(aside) = aside.as_deref_mut() {
                 aside.ready(progress);
+                self.last = Instant::now();
+            }
+            if signals::asked_to_end().is_some() {
+                return Err(self.failed(Errno::INTR.into()));
             }
             if !reports {
-                self.look_for_room()?;
+                self.look_for_stall(progress.patience())?;
             } else if let Some(end) = self.hear(progress)? {
                 return self.end(end);
             }
@@ -146,11 +163,12 @@ impl Unpacking {
     }
 
     /// Waits a moment; which of the two has something to say.
-    fn wait(&self, aside: Option<&dyn Aside>) -> Result<(bool, bool)> {
+    fn wait(&self, aside: Option<&dyn Aside>, tick: Option<Duration>) -> Result<(bool, bool)> {
+        let tick = tick.and_then(|tick| Timespec::try_from(tick).ok()).unwrap_or(TICK);
         let mut fds = vec![PollFd::new(&self.reports, PollFlags::IN)];
         let aside = aside.and_then(Aside::fd);
         fds.extend(aside.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        match rustix::event::poll(&mut fds, Some(&TICK)) {
+        match rustix::event::poll(&mut fds, Some(&tick)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(self.failed(error.into())),
         }
@@ -178,6 +196,7 @@ impl Unpacking {
                 }
                 Message::Note(note) if self.notes.len() < MOST_NOTES => self.notes.push(note),
                 Message::Note(_) => {}
+                Message::Saved(bytes) => self.saved = bytes,
                 end => return Ok(Some(end)),
             }
         }
@@ -186,12 +205,12 @@ impl Unpacking {
 
     /// The last word was said: looks at the exit status too.
     fn end(self, message: Message) -> Result<Filled> {
-        let Self { worker, name, notes, .. } = self;
+        let Self { worker, name, notes, saved, .. } = self;
         let failed = |error: io::Error| Error::failed("unpack", &name, error);
         let status = worker.wait().map_err(failed)?;
         match message {
             Message::Done { bytes, files } if status.exit_status() == Some(0) => {
-                Ok(Filled { bytes, files, notes })
+                Ok(Filled { bytes, files, saved: saved.min(bytes), notes })
             }
             Message::Failed(failure) if !failure.is_silent() && failure.entry.is_empty() => {
                 Err(failed(failure.cause()))
@@ -204,18 +223,26 @@ impl Unpacking {
         }
     }
 
-    /// No word for too long while the tree has no room: that is "no room". The worker is killed by its drop.
-    fn look_for_room(&self) -> Result<()> {
-        if self.last.elapsed() < self.patience {
-            return Ok(());
-        }
-        let space = rustix::fs::fstatvfs(&self.root).map_err(|error| self.failed(error.into()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        let total = space.f_blocks.saturating_mul(space.f_frsize);
-        if free < NEARLY_FULL.min(total / 20) {
+    /// No word for too long: while the tree has no room that is "no room". The worker is killed by its drop.
+    fn look_for_stall(&self, patience: Duration) -> Result<()> {
+        let silent = self.last.elapsed();
+        if silent >= patience.min(self.when_full) && self.is_nearly_full()? {
             return Err(self.failed(Errno::NOSPC.into()));
         }
-        Ok(())
+        if silent < patience {
+            return Ok(());
+        }
+        let why = format!(
+            "it came no further for {} s: what it is read from or written to stalls (stall in zchroot.toml)",
+            silent.as_secs()
+        );
+        Err(self.failed(io::Error::new(io::ErrorKind::TimedOut, why)))
+    }
+
+    fn is_nearly_full(&self) -> Result<bool> {
+        let space = rustix::fs::fstatvfs(&self.root).map_err(|error| self.failed(error.into()))?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        Ok(free < NEARLY_FULL)
     }
 
     fn failed(&self, error: io::Error) -> Error {
@@ -233,11 +260,11 @@ fn describe(status: WaitStatus) -> String {
 }
 
 /// The worker's whole life: its exit status.
-fn work(pipe: &File, root: &Path, job: impl FnOnce(&mut Site) -> io::Result<()>) -> u8 {
+fn work(pipe: &File, root: &Path, loan: Option<&Loan>, job: impl FnOnce(&mut Site) -> io::Result<()>) -> u8 {
     let Ok(pipe) = pipe.try_clone() else { return 1 };
     let beat = Beat::new(pipe);
     let mut entry = Vec::new();
-    let last_word = match unpack(&beat, root, &mut entry, job) {
+    let last_word = match unpack(&beat, root, loan, &mut entry, job) {
         Ok(done) => done,
         Err(error) => Message::Failed(Failure::new(&entry, &error)),
     };
@@ -247,13 +274,15 @@ fn work(pipe: &File, root: &Path, job: impl FnOnce(&mut Site) -> io::Result<()>)
 fn unpack(
     beat: &Beat,
     root: &Path,
+    loan: Option<&Loan>,
     entry: &mut Vec<u8>,
     job: impl FnOnce(&mut Site) -> io::Result<()>,
 ) -> io::Result<Message> {
     let most = Rlimit { current: Some(MOST_MEMORY), maximum: Some(MOST_MEMORY) };
     rustix::process::setrlimit(Resource::Data, most)?;
     worker::confine(root, CAPABILITIES)?;
-    let mut site = Site { tree: Tree::new(beat.clone())?, beat: beat.clone(), entry: Vec::new() };
+    let tree = Tree::new(beat.clone(), loan.map(Borrower::new))?;
+    let mut site = Site { tree, beat: beat.clone(), entry: Vec::new() };
     let done = job(&mut site);
     entry.clone_from(&site.entry);
     done?;
@@ -261,5 +290,6 @@ fn unpack(
     for note in site.tree.notes.iter() {
         beat.say(&Message::Note(note.clone()))?;
     }
+    beat.say(&Message::Saved(site.tree.saved))?;
     Ok(Message::Done { bytes: site.tree.bytes, files: site.tree.files })
 }

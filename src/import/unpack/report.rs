@@ -22,6 +22,8 @@ pub(in crate::import) enum Message {
     Progress(u64),
     /// Something for people that is no failure.
     Note(String),
+    /// So many bytes share the blocks of other images.
+    Saved(u64),
     /// All is unpacked.
     Done { bytes: u64, files: u64 },
     /// It ended here.
@@ -82,6 +84,7 @@ impl Message {
             Self::Progress(read) => (1, read.to_le_bytes().to_vec()),
             Self::Note(text) => (2, shortened(text).into()),
             Self::Done { bytes, files } => (3, [bytes.to_le_bytes(), files.to_le_bytes()].concat()),
+            Self::Saved(bytes) => (5, bytes.to_le_bytes().to_vec()),
             Self::Failed(failure) => (4, encode_failure(failure)),
         };
         let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
@@ -107,6 +110,7 @@ impl Message {
                 let files = files.try_into().map_err(|_| nonsense())?;
                 Self::Done { bytes: u64::from_le_bytes(*bytes), files: u64::from_le_bytes(files) }
             }
+            (5, payload) => Self::Saved(u64::from_le_bytes(payload.try_into().map_err(|_| nonsense())?)),
             (4, payload) => Self::Failed(decode_failure(payload).ok_or_else(nonsense)?),
             _ => return Err(nonsense()),
         };
@@ -205,6 +209,7 @@ mod tests {
         let messages = [
             Message::Progress(u64::MAX),
             Message::Note("a note".to_owned()),
+            Message::Saved(3),
             Message::Done { bytes: 1, files: 2 },
             failure("etc/passwd", "no"),
             failure("", ""),
@@ -221,9 +226,10 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        let frames: [&[u8]; 7] = [
+        let frames: [&[u8]; 8] = [
             &[0, 0, 0],
             &[5, 0, 0],
+            &[6, 0, 0],
             &[1, 1, 0, 7],
             &[3, 2, 0, 7, 7],
             &[4, 1, 0, 7],

@@ -15,9 +15,11 @@ use rustix::io::Errno;
 use super::member::{Attributes, Kind, Member};
 use super::report::Beat;
 use super::{attributes, broken};
+use crate::import::dedup::Borrower;
 
 const CHUNK: usize = 256 << 10;
-const NEW_FILE: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
+// Read, too: a clone is compared with what it should be.
+const NEW_FILE: OFlags = OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
 pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 
 /// The tree that is being filled.
@@ -28,6 +30,9 @@ pub(in crate::import) struct Tree {
     directories: BTreeMap<Vec<u8>, Attributes>,
     chunk: Vec<u8>,
     beat: Beat,
+    /// Clones what another image has already.
+    borrower: Option<Borrower>,
+    pub(in crate::import) saved: u64,
     pub(in crate::import) bytes: u64,
     pub(in crate::import) files: u64,
     pub(in crate::import) notes: attributes::Notes,
@@ -69,7 +74,7 @@ pub(in crate::import) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 impl Tree {
     /// The tree whose root is the process's.
-    pub(in crate::import) fn new(beat: Beat) -> io::Result<Self> {
+    pub(in crate::import) fn new(beat: Beat, borrower: Option<Borrower>) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
             root: rustix::fs::openat(CWD, "/", flags, Mode::empty())?,
@@ -77,6 +82,8 @@ impl Tree {
             directories: BTreeMap::new(),
             chunk: vec![0; CHUNK],
             beat,
+            borrower,
+            saved: 0,
             bytes: 0,
             files: 0,
             notes: attributes::Notes::default(),
@@ -112,6 +119,7 @@ impl Tree {
         for (path, attributes) in std::mem::take(&mut self.directories) {
             self.set_directory(&path, &attributes)?;
         }
+        self.saved = self.borrower.take().map_or(0, Borrower::finish);
         Ok(())
     }
 
@@ -215,8 +223,12 @@ impl Tree {
                     self.piece(&file, *offset, *length, data)?;
                 }
             }
-            None => self.piece(&file, 0, member.size, data)?,
+            None => {
+                self.begin(path, member.size);
+                self.piece(&file, 0, member.size, data)?;
+            }
         }
+        self.end(&file)?;
         attributes::set_on_fd(file.0.as_fd(), &member.attributes, &mut self.notes)
     }
 
@@ -245,9 +257,22 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes a file whose content comes by [`Tree::put`]; [`Tree::close_file`] is its end.
-    pub(in crate::import) fn new_file(&mut self, path: &[u8]) -> io::Result<NewFile> {
-        self.make_file(&clean(path)?)
+    /// Makes a file of this size whose content comes by [`Tree::put`]; [`Tree::close_file`] is its end.
+    pub(in crate::import) fn new_file(&mut self, path: &[u8], size: u64) -> io::Result<NewFile> {
+        let path = clean(path)?;
+        let file = self.make_file(&path)?;
+        self.begin(&path, size);
+        Ok(file)
+    }
+
+    fn begin(&mut self, path: &[u8], size: u64) {
+        if let Some(borrower) = &mut self.borrower {
+            borrower.begin(path, size);
+        }
+    }
+
+    fn end(&mut self, file: &NewFile) -> io::Result<()> {
+        self.borrower.as_mut().map_or(Ok(()), |borrower| borrower.end(file.0.as_fd()))
     }
 
     /// A sign of life while nothing is written.
@@ -256,13 +281,19 @@ impl Tree {
     }
 
     /// Makes a file as long as it will be; what is not put is a hole.
-    pub(in crate::import) fn set_length(&self, file: &NewFile, length: u64) -> io::Result<()> {
+    pub(in crate::import) fn set_length(&mut self, file: &NewFile, length: u64) -> io::Result<()> {
+        if let Some(borrower) = &mut self.borrower {
+            borrower.interrupt(file.0.as_fd())?;
+        }
         Ok(rustix::fs::ftruncate(&file.0, length)?)
     }
 
     /// Writes a piece of a file.
     pub(in crate::import) fn put(&mut self, file: &NewFile, offset: u64, piece: &[u8]) -> io::Result<()> {
-        write_at(&file.0, piece, offset)?;
+        match &mut self.borrower {
+            Some(borrower) => borrower.put(file.0.as_fd(), offset, piece)?,
+            None => write_at(file.0.as_fd(), piece, offset)?,
+        }
         self.bytes += piece.len() as u64;
         self.beat.alive()
     }
@@ -270,6 +301,7 @@ impl Tree {
     /// Gives a file what it shall look like.
     pub(in crate::import) fn close_file(&mut self, file: &NewFile, looks: &Attributes) -> io::Result<()> {
         self.files += 1;
+        self.end(file)?;
         attributes::set_on_fd(file.0.as_fd(), looks, &mut self.notes)
     }
 
@@ -337,7 +369,8 @@ fn no_target(target: &[u8], error: io::Error) -> io::Error {
     }
 }
 
-fn write_at(fd: &OwnedFd, mut chunk: &[u8], mut offset: u64) -> io::Result<()> {
+/// Writes all of it.
+pub(in crate::import) fn write_at(fd: BorrowedFd<'_>, mut chunk: &[u8], mut offset: u64) -> io::Result<()> {
     while !chunk.is_empty() {
         let written = match rustix::io::pwrite(fd, chunk, offset) {
             Err(Errno::INTR) => continue,

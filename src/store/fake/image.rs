@@ -37,6 +37,12 @@ impl Images for FakeStore {
         Ok(images)
     }
 
+    fn image_sessions(&self, image: &Digest) -> Result<Vec<SessionId>> {
+        let pool = self.pool();
+        let clones = pool.clones(&snapshot(image));
+        Ok(clones.iter().filter_map(|name| name.strip_prefix("sessions/")?.parse().ok()).collect())
+    }
+
     fn image_new(&self, image: &Digest) -> Result<()> {
         self.pool().create(&dataset(image)).map_err(failed("make image", &dataset(image)))
     }

@@ -13,6 +13,8 @@ use super::{Lane, build, results_dir, script, text, work_dir};
 use crate::debian::{self, libzfs};
 use crate::program::{self, step};
 
+/// What every stage on this host begins with.
+pub const HOST: &str = include_str!("../../bench/host.sh");
 pub const STAGE: &str = include_str!("../../bench/dir.sh");
 const PROFILES: &str = "minimal default sbuild";
 const TARGETS: [Target; 2] = [
@@ -44,7 +46,7 @@ pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
             ("RUNS", &runs.to_string()),
             ("ROUNDS", &rounds.to_string()),
         ],
-        STAGE,
+        &format!("{HOST}\n{STAGE}"),
     )?;
     let file = work.join("dir.sh");
     std::fs::write(&file, script)?;
@@ -57,6 +59,7 @@ pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
         name: "dir",
         about: about(rounds * runs)?,
         targets: &TARGETS,
+        more: String::new(),
         samples: Samples::read(&results)?,
     })
 }
@@ -83,7 +86,7 @@ fn about(runs: u32) -> Result<String> {
 }
 
 /// The type of the file system, and what makes removing a file wait for the disk; no other option, some name paths.
-fn file_system(at: &Path) -> Result<String> {
+pub fn file_system(at: &Path) -> Result<String> {
     let text =
         program::output(program::command("findmnt").args(["-n", "-o", "FSTYPE,OPTIONS", "-T"]).arg(at))?;
     let (kind, options) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
@@ -104,7 +107,7 @@ fn warn_of_slow_names() {
     }
 }
 
-fn as_root(name: &str) -> Result<Command> {
+pub fn as_root(name: &str) -> Result<Command> {
     if debian::is_root() {
         return Ok(program::command(name));
     }

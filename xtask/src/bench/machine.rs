@@ -68,6 +68,7 @@ pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
         name: "zfs",
         about: about(&results, rounds * runs)?,
         targets: &TARGETS,
+        more: String::new(),
         samples: Samples::read(&results)?,
     })
 }

@@ -1,14 +1,16 @@
-//! `cargo xtask bench`: zchroot against Debian's schroot, and on ZFS against the bare system calls.
+//! `cargo xtask bench`: zchroot against Debian's schroot, on ZFS against the bare system calls, and against tar.
 //!
-//! Two lanes: [`host`] (store `dir`, on this host as root) and [`machine`] (store `zfs`, in the uml machine). A lane is one
-//! bash script made of `xtask/bench/*.sh`; it lays everything out, has hyperfine time every case in rounds, and takes
+//! Three lanes: [`host`] (store `dir`, on this host as root), [`machine`] (store `zfs`, in the uml machine) and [`import`]
+//! (`image import` on this host, against what unpacks the same archive; and its memory, [`memory`]). A lane is one bash script made of `xtask/bench/*.sh`; it lays everything out, has hyperfine time every case in rounds, and takes
 //! everything away again, also when it fails. What hyperfine wrote is read by [`samples`]; [`table`] compares; [`page`]
 //! keeps docs/bench.md.
 //!
 //! Nothing here passes or fails by time: the verdict is a word in a table.
 
 mod host;
+mod import;
 mod machine;
+mod memory;
 mod page;
 mod samples;
 mod table;
@@ -26,17 +28,20 @@ const CASES: &str = include_str!("../../bench/cases.sh");
 /// So many times the cases are gone through: the order spreads whatever else happens on the machine over all of them.
 const ROUNDS: u32 = 6;
 
-/// Measure zchroot against schroot and write docs/bench.md
+/// Measure zchroot against schroot and tar, and write docs/bench.md
 ///
-/// Without an option both lanes: the store dir on this host, as root, and the store zfs in a virtual machine.
+/// Without an option all lanes: the store dir and imports on this host, as root, and the store zfs in a virtual machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only the store on directories, on this host (needs root)
-    #[arg(long, conflicts_with = "zfs")]
+    #[arg(long)]
     dir: bool,
     /// Only the store on ZFS, in a virtual machine
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dir")]
     zfs: bool,
+    /// Only imports, on this host (needs root)
+    #[arg(long, conflicts_with_all = ["dir", "zfs"])]
+    import: bool,
     /// How often each case is timed at the least
     #[arg(long, default_value = "30", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     runs: u32,
@@ -54,12 +59,17 @@ pub fn run(args: &Args) -> Result<()> {
         Some(tree) => std::path::absolute(tree)?,
         None => crate::demo::tree()?.join("tree.tar"),
     };
-    if !args.zfs {
+    let all = !(args.dir || args.zfs || args.import);
+    if all || args.dir {
         let lane = host::measure(&tree, rounds(args.runs))?;
         lane.show_and_keep()?;
     }
-    if !args.dir {
+    if all || args.zfs {
         let lane = machine::measure(&tree, rounds(args.runs))?;
+        lane.show_and_keep()?;
+    }
+    if all || args.import {
+        let lane = import::measure(&tree, args.runs)?;
         lane.show_and_keep()?;
     }
     Ok(())
@@ -73,20 +83,23 @@ fn rounds(runs: u32) -> (u32, u32) {
 
 /// What was measured in one lane.
 struct Lane {
-    /// `dir` or `zfs`.
+    /// `dir`, `zfs` or `import`.
     name: &'static str,
     /// What the reader must know, as Markdown.
     about: String,
     targets: &'static [table::Target],
     samples: samples::Samples,
+    /// What stands below the table.
+    more: String,
 }
 
 impl Lane {
     fn show_and_keep(&self) -> Result<()> {
         let table = table::markdown(&self.samples, self.targets)?;
-        println!("\n{}\n{table}", self.about);
+        let text = format!("{}\n{table}{}", self.about, self.more);
+        println!("\n{text}");
         let path = libzfs::workspace().join("docs/bench.md");
-        page::keep(&path, self.name, &format!("{}\n{table}", self.about))?;
+        page::keep(&path, self.name, &text)?;
         step(format!("written to {}", path.display()));
         Ok(())
     }
@@ -143,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_scripts_can_be_read_by_bash() {
-        for stage in [host::STAGE, machine::STAGE] {
+        for stage in [host::HOST, host::STAGE, import::STAGE, machine::STAGE] {
             let script = script(&[("WORK", "/w"), ("PROFILES", "minimal default")], stage).unwrap();
             program::output(Command::new("bash").args(["-n", "-c", &script])).unwrap();
         }

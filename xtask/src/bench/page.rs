@@ -1,4 +1,4 @@
-//! docs/bench.md: a section for each lane; a run replaces its own and leaves the other.
+//! docs/bench.md: a section for each lane; a run replaces its own and leaves the others.
 
 use std::fs;
 use std::path::Path;
@@ -15,8 +15,9 @@ turns by hyperfine. Only the ratios say something: another machine has other tim
 - A ratio is zchroot's median over the other's: 1/10 is ten times as fast. In brackets are the least and the most ratio of the
   medians of one round. The CPU ratio is that of user and system time together, children included.
 - begin and end are timed alone; the other half of the pair is done untimed before each run.
-- Before the runs of each case in a round there is one that does not count, in the first round there are three.
-- A target is set for whole sessions and for commands in a standing session; its verdict is that of the median.
+- Before the runs of each case in a round there is one that does not count, in the first round there are three; for imports
+  there is none.
+- A target is set for whole sessions, for commands in a standing session and for imports; its verdict is that of the median.
 ";
 
 /// Puts a section in its place.
@@ -33,7 +34,7 @@ pub fn keep(path: &Path, name: &str, section: &str) -> Result<()> {
 
 fn with_section(old: &str, name: &str, section: &str) -> String {
     let mut page = HEAD.to_owned();
-    for lane in ["dir", "zfs"] {
+    for lane in ["dir", "zfs", "import"] {
         let text = if lane == name { Some(section) } else { section_of(old, lane) };
         if let Some(text) = text {
             page.push_str(&format!("\n{}\n{}\n<!-- end -->\n", mark(lane), text.trim_end()));

@@ -6,23 +6,34 @@ use super::samples::{Key, Samples, Spread};
 
 const OURS: &str = "zchroot";
 /// The operations in the order of the table, and what the table calls them.
-const OPERATIONS: [(&str, &str); 5] = [
+const OPERATIONS: [(&str, &str); 10] = [
     ("run", "a whole session around `true`"),
     ("exec", "`true` in a standing session"),
     ("begin", "begin a session"),
     ("end", "end a session"),
     ("list", "list everything"),
+    ("import-tar", "import a tar archive"),
+    ("import-targz", "import a tar archive, gzip"),
+    ("import-tarzst", "import a tar archive, zstd"),
+    ("import-squashfs", "import a squashfs image"),
+    ("import-oci", "import an OCI image of two layers"),
 ];
 /// What zchroot is compared with, in the order of the table.
-const OTHERS: [(&str, &str); 5] = [
+const OTHERS: [(&str, &str); 11] = [
     ("directory", "schroot, directory"),
     ("overlay", "schroot, directory with overlay"),
     ("snapshot", "schroot, zfs-snapshot"),
     ("schroot", "schroot"),
     ("raw", "the bare calls"),
+    ("tar", "GNU tar"),
+    ("tarsync", "GNU tar and sync"),
+    ("unsquashfs", "unsquashfs"),
+    ("unsquashfssync", "unsquashfs and sync"),
+    ("umoci", "umoci"),
+    ("umocisync", "umoci and sync"),
 ];
 /// The profile of cases that have none; it stands for all.
-const NO_PROFILE: &str = "none";
+pub const NO_PROFILE: &str = "none";
 
 /// How fast it is to be: a fraction of what it is compared with, 1/`at_most`; 1/`aim` is the wish.
 #[derive(Debug)]
@@ -114,10 +125,13 @@ impl Target {
             ratio if ratio >= self.at_most => "met",
             _ => "**missed**",
         };
+        let profile = match self.profile {
+            NO_PROFILE => String::new(),
+            profile => format!(", profile {profile}"),
+        };
         Ok(format!(
-            "| {}, profile {}, against {} | {} | {} | {} | {verdict} |\n",
+            "| {}{profile}, against {} | {} | {} | {} | {verdict} |\n",
             name(&OPERATIONS, self.operation),
-            self.profile,
             name(&OTHERS, self.other),
             fraction_of(&row.ratio),
             fraction(self.at_most),

@@ -39,6 +39,8 @@ const WORK: Duration = Duration::from_millis(1500);
 const QEMU_WORK: Duration = Duration::from_secs(20);
 /// How long a machine may take to come to work.
 const LIMIT: Duration = Duration::from_secs(300);
+/// The same where every instruction is emulated.
+const QEMU_LIMIT: Duration = Duration::from_secs(1200);
 /// What random kills cannot miss; with `--long`, since a few may.
 const WANTED: [&str; 5] =
     ["source.ready", "commit.version-file", "begin.ready", "run.clone", "settle.not-promoted"];
@@ -118,7 +120,7 @@ fn kills(machine: Machine, long: bool, seed: u64, dir: &Path, zchroot: &Path) ->
         let mut job = Job::new(script(number, last, random.below(ARM)), dir.join("results"));
         job.files_in = vec![(zchroot.to_owned(), PathBuf::from("zchroot"))];
         job.scratch = Some(dir.join("disk.img"));
-        job.timeout = LIMIT;
+        job.timeout = if machine == Machine::Qemu { QEMU_LIMIT } else { LIMIT };
         job.quiet = true;
         job.cut_after = Some(random.time(work));
         let status = vm::run(machine, &job)?;

@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use super::{PACKAGE, SUITE, Stage, build};
 use crate::debian::archive::Archive;
-use crate::debian::sources::{self, Source};
+use crate::debian::sources::Source;
 use crate::debian::{self, libzfs};
 use crate::program::{self, step};
 use crate::vm::cache::Layer;
@@ -61,12 +61,7 @@ pub fn run(machine: Machine) -> Result<u8> {
 pub fn tree() -> Layer {
     Layer::new("demo", &[SUITE, PACKAGE, PLACE], |work| {
         debian::ensure_packages(&["mmdebstrap"])?;
-        let source = Source {
-            uri: sources::debian_mirror(),
-            suite: SUITE.to_owned(),
-            components: vec!["main".to_owned()],
-            signed_by: Some(debian::keyring(SUITE)?.display().to_string()),
-        };
+        let source = super::source()?;
         let archive = Archive::open(&work.join("apt"), std::slice::from_ref(&source))?;
         let deb = archive.download(PACKAGE, &archive.newest(PACKAGE, SUITE)?, work)?;
         step(format!("Debian {SUITE} by mmdebstrap (about a minute)"));

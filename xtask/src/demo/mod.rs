@@ -11,7 +11,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::debian::libzfs;
+use crate::debian::sources::{self, Source};
+use crate::debian::{self, libzfs};
 use crate::program::{self, step};
 use crate::vm::Machine;
 
@@ -54,6 +55,19 @@ pub fn on_host() -> Result<u8> {
 /// The story in a machine.
 pub fn on_zfs(machine: Machine) -> Result<u8> {
     machine::run(machine)
+}
+
+/// Where Debian comes from: the host's mirror.
+///
+/// # Errors
+/// When there is no keyring with the keys of our release, and none can be installed.
+pub fn source() -> Result<Source> {
+    Ok(Source {
+        uri: sources::debian_mirror(),
+        suite: SUITE.to_owned(),
+        components: vec!["main".to_owned()],
+        signed_by: Some(debian::keyring(SUITE)?.display().to_string()),
+    })
 }
 
 /// The directory with `tree.tar`, a small Debian, which is made first if need be.

@@ -98,7 +98,8 @@ fn run_tests(copy: &Copy, tests: &[&Fails], in_machine: bool) -> Result<String> 
     let effort = Effort::default();
     if in_machine {
         let results = copy.root.with_file_name("results");
-        let tree = Tree { root: copy.root.clone(), target: copy.target.clone(), binaries, results };
+        let (root, target) = (copy.root.clone(), copy.target.clone());
+        let tree = Tree { root, target, binaries, results, machines: 1 };
         vm::test::run(Machine::Uml, &tree, &expression, effort, effort.machine_limit())?;
         return read(&tree.results.join("junit.xml"));
     }

@@ -78,7 +78,9 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Test { which, filter, timeout, effort } => {
             let expression = select::expression(Kind::All, Place::Machine, filter.as_deref())?;
             let tree = test::Tree::own(which.machine);
-            test::run(which.machine, &tree, &expression, effort.seeded(), Duration::from_secs(timeout))
+            let timeout = Duration::from_secs(timeout);
+            let parts = test::run(which.machine, &tree, &expression, effort.seeded(), timeout)?;
+            Ok(test::status(&parts))
         }
         Command::Kill { which, effort } => {
             Ok(u8::from(!crash::run(which.machine, effort.seeded())?.failed.is_empty()))

@@ -57,8 +57,8 @@ fn dir_import_a_worker_that_does_nothing_while_the_tree_is_nearly_full_is_out_of
     let small = Small::new("size=1M");
     std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut unpacking = start(read.as_fd(), "pipe", small.0.path()).unwrap();
-    unpacking.patience = Duration::from_millis(100);
+    let mut unpacking = start(read.as_fd(), "pipe", small.0.path(), None).unwrap();
+    unpacking.when_full = Duration::from_millis(100);
     let error = unpacking.finish(&mut Silent, None).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NoRoom);
     drop(write);
@@ -68,9 +68,9 @@ fn dir_import_a_worker_that_does_nothing_while_the_tree_is_nearly_full_is_out_of
 fn dir_import_a_worker_that_waits_for_its_pipe_while_there_is_room_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut unpacking = start(read.as_fd(), "pipe", dir.path()).unwrap();
+    let mut unpacking = start(read.as_fd(), "pipe", dir.path(), None).unwrap();
     drop(read);
-    unpacking.patience = Duration::from_millis(1);
+    unpacking.when_full = Duration::from_millis(1);
     let writer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(1200));
         File::from(write).write_all(&archive_of(3, 10)).unwrap();
@@ -83,7 +83,7 @@ fn dir_import_a_worker_that_waits_for_its_pipe_while_there_is_room_goes_on() {
 fn dir_import_a_worker_that_is_killed_is_an_error_that_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let (read, _write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let unpacking = start(read.as_fd(), "pipe", dir.path()).unwrap();
+    let unpacking = start(read.as_fd(), "pipe", dir.path(), None).unwrap();
     rustix::process::kill_process(unpacking.worker.pid().unwrap(), rustix::process::Signal::KILL).unwrap();
     let error = told(&unpacking.finish(&mut Silent, None).unwrap_err());
     assert!(error.contains("ended by signal 9"), "{error}");
@@ -111,7 +111,48 @@ fn dir_import_a_failed_fork_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = File::open("/dev/null").unwrap();
     let plan = crate::sys::effect::Plan { at: 1, mode: crate::sys::effect::Mode::Fail(libc::EAGAIN) };
-    let (result, seen) = crate::sys::effect::run(plan, || fill(&file, 0, "null", dir.path(), &mut Silent));
+    let (result, seen) =
+        crate::sys::effect::run(plan, || fill(&file, 0, "null", dir.path(), None, &mut Silent));
     assert_eq!(result.unwrap().unwrap_err().errno(), Some(libc::EAGAIN));
     assert_eq!(seen, ["fork worker"]);
+}
+
+/// Somebody who does not wait long.
+struct Impatient(Duration);
+
+impl Progress for Impatient {
+    fn start(&mut self, _what: &str, _total: Option<u64>) {}
+    fn advance(&mut self, _bytes: u64) {}
+    fn finish(&mut self) {}
+    fn patience(&self) -> Duration {
+        self.0
+    }
+}
+
+#[test]
+fn dir_import_a_writer_that_stalls_is_given_up_with_room_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let mut write = File::from(write);
+    // Half a file, and then nothing: the pipe stays open.
+    write.write_all(&archive_of(1, 8000)[..4096]).unwrap();
+    let unpacking = start(read.as_fd(), "the pipe", dir.path(), None).unwrap();
+    let worker = unpacking.worker.pid().unwrap();
+    let began = std::time::Instant::now();
+    let error = unpacking.finish(&mut Impatient(Duration::from_secs(1)), None).unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let told = told(&error);
+    assert!(told.starts_with("cannot unpack the pipe: it came no further for 1 s: "), "{told}");
+    assert_eq!(error.kind(), ErrorKind::Other, "it is no lack of room: nothing is evicted for it");
+    assert!(rustix::process::test_kill_process(worker).is_err(), "the worker is gone");
+}
+
+#[test]
+fn dir_import_a_worker_that_stalls_in_a_full_tree_is_out_of_room_also_to_the_impatient() {
+    let small = Small::new("size=1M");
+    std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
+    let (read, _write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let unpacking = start(read.as_fd(), "pipe", small.0.path(), None).unwrap();
+    let error = unpacking.finish(&mut Impatient(Duration::from_millis(200)), None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NoRoom);
 }

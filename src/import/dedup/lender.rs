@@ -1,0 +1,202 @@
+//! The parent's part: opens what is asked for in another image and clones it.
+//!
+//! The tree of a source is opened when the first file of it is asked for. On ZFS that is a mount which keeps the image
+//! from being destroyed, on directories it keeps nobody from anything. Whoever removes an image unlinks its index
+//! first; we see that by the index's links, before each file and at least ten times a second, and close the tree. So
+//! who removes one waits no longer than that, however long the import takes.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::Loan;
+use super::wire::{self, Answer};
+use crate::import::unpack::Aside;
+use crate::store::{Digest, Progress, Store};
+use crate::sys::effect;
+use crate::sys::privilege::with_files_of;
+use crate::sys::reflink::{self, Shared, Way};
+
+const LOOK: Duration = Duration::from_millis(100);
+
+/// An image that files are cloned from.
+#[derive(Debug)]
+pub(in crate::import) struct Source {
+    image: Digest,
+    index: Rc<File>,
+    top: Option<OwnedFd>,
+}
+
+/// Lends files of other images to a worker.
+#[derive(Debug)]
+pub(in crate::import) struct Lender<'a> {
+    store: &'a dyn Store,
+    sources: Vec<Source>,
+    /// Whose rights to their files count.
+    reader: u32,
+    way: Way,
+    out: Rc<File>,
+    wire: Option<OwnedFd>,
+    looked: Instant,
+}
+
+impl Source {
+    /// An image and its index.
+    pub(in crate::import) fn new(image: Digest, index: File) -> Self {
+        Self { image, index: Rc::new(index), top: None }
+    }
+
+    /// Somebody is about to remove it, or has.
+    fn goes(&self) -> bool {
+        self.index.metadata().map_or(true, |meta| meta.nlink() == 0)
+    }
+
+    /// Its tree; `None` if it has gone, or cannot be opened.
+    fn top(&mut self, store: &dyn Store) -> Option<BorrowedFd<'_>> {
+        if self.goes() {
+            self.top = None;
+            return None;
+        }
+        if self.top.is_none() {
+            match store.image_open(&self.image) {
+                Ok(top) => self.top = Some(top),
+                Err(error) => {
+                    tracing::debug!(image = %self.image, "nothing is cloned from it: {}", crate::sys::chain(&error));
+                    return None;
+                }
+            }
+        }
+        self.top.as_ref().map(AsFd::as_fd)
+    }
+}
+
+impl<'a> Lender<'a> {
+    /// Lends from `sources` in the given way what `reader` may read in them; the index of the new image goes to `out`.
+    pub(in crate::import) fn new(
+        store: &'a dyn Store,
+        sources: Vec<Source>,
+        reader: u32,
+        way: Way,
+        out: File,
+    ) -> Self {
+        Self { store, sources, reader, way, out: Rc::new(out), wire: None, looked: Instant::now() }
+    }
+
+    /// What a worker needs to ask us.
+    pub(in crate::import) fn lend(&mut self) -> io::Result<Loan> {
+        let (ours, theirs) = wire::pair()?;
+        self.wire = Some(ours);
+        let indexes = self.sources.iter().map(|source| source.index.clone()).collect();
+        Ok(Loan { wire: Rc::new(theirs), indexes, out: self.out.clone() })
+    }
+
+    /// The index that the worker wrote.
+    pub(in crate::import) fn into_index(self) -> Rc<File> {
+        self.out
+    }
+
+    #[cfg(test)]
+    pub(super) fn open_sources(&self) -> usize {
+        self.sources.iter().filter(|source| source.top.is_some()).count()
+    }
+
+    /// Makes `to`, which is empty, a clone of the file at `path` in a source.
+    pub(super) fn answer(&mut self, source: u8, path: &[u8], to: BorrowedFd<'_>) -> Answer {
+        let store = self.store;
+        let Some(source) = self.sources.get_mut(usize::from(source)) else { return Answer::Nothing };
+        let Some(top) = source.top(store) else { return Answer::SourceGone };
+        let cloned = with_files_of(self.reader, || open(top, path)).and_then(|found| match found {
+            Some((file, size)) => share(file.as_fd(), to, size, &self.way).map(Some),
+            None => Ok(None),
+        });
+        match cloned {
+            Ok(Some(Shared::Blocks)) => Answer::Shared,
+            Ok(Some(Shared::Copied)) => Answer::Copied,
+            Ok(None) => Answer::Nothing,
+            Err(error) if reflink::is_never(&error) => {
+                tracing::debug!("nothing more is cloned: {error}");
+                Answer::Never
+            }
+            Err(error) => match error.raw_os_error() {
+                Some(libc::ENOENT | libc::ESTALE | libc::EAGAIN) => Answer::Nothing,
+                errno => Answer::Failed(errno.unwrap_or(libc::EIO)),
+            },
+        }
+    }
+
+    /// Lets go of images that somebody wants to remove.
+    fn look(&mut self) {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            for source in self.sources.iter_mut().filter(|source| source.top.is_some()) {
+                if source.goes() {
+                    source.top = None;
+                }
+            }
+        }
+    }
+}
+
+impl Aside for Lender<'_> {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.wire.as_ref().map(AsFd::as_fd)
+    }
+
+    fn ready(&mut self, _progress: &mut dyn Progress) {
+        let Some(wire) = self.wire.take() else { return };
+        let Ok(Some((source, path, to))) = wire::hear(&wire) else { return };
+        let answer = self.answer(source, &path, to.as_fd());
+        // Who does not listen has ended, or does not keep to the rules: there is nothing more to say to him.
+        if wire::answer(&wire, answer).is_ok() {
+            self.wire = Some(wire);
+        }
+    }
+
+    fn tick(&mut self) -> Option<Duration> {
+        self.look();
+        self.sources.iter().any(|source| source.top.is_some()).then_some(LOOK)
+    }
+}
+
+/// A regular file in a tree, and its size. What the index names may have been replaced by something else before the
+/// image was complete, and need not be right at all.
+fn open(top: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<(OwnedFd, u64)>> {
+    effect::point("open source")?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let file = match rustix::fs::openat2(top, path, flags, Mode::empty(), within) {
+        Err(
+            Errno::NOENT
+            | Errno::STALE
+            | Errno::NOTDIR
+            | Errno::LOOP
+            | Errno::XDEV
+            | Errno::NAMETOOLONG
+            | Errno::NXIO
+            | Errno::ACCESS
+            | Errno::AGAIN,
+        ) => return Ok(None),
+        other => other?,
+    };
+    let stat = rustix::fs::fstat(&file)?;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    Ok((FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some((file, size)))
+}
+
+/// Clones, and what was written only just now is first brought to the disk.
+fn share(from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: u64, way: &Way) -> io::Result<Shared> {
+    match reflink::share(from, to, size, way) {
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+            effect::point("syncfs")?;
+            rustix::fs::syncfs(from)?;
+            reflink::share(from, to, size, way)
+        }
+        other => other,
+    }
+}

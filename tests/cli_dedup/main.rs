@@ -1,0 +1,279 @@
+//! Files that another image has already are cloned: on XFS, on btrfs and on a pool, measured by what the file system
+//! says is used, and while the other image is removed.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests work on the host as it is and say what they measured"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+mod lab;
+#[cfg(feature = "zfs")]
+#[path = "../zfs_pool/mod.rs"]
+mod zfs_pool;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lab::{Disk, Lab, MIB};
+
+/// A test for each place.
+macro_rules! everywhere {
+    ($($xfs:ident $btrfs:ident $zfs:ident $body:path;)*) => {$(
+        #[test]
+        fn $xfs() {
+            $body(&Disk::make("xfs"));
+        }
+
+        #[test]
+        fn $btrfs() {
+            $body(&Disk::make("btrfs"));
+        }
+
+        #[test]
+        #[cfg(feature = "zfs")]
+        fn $zfs() {
+            $body(&lab::OnPool::make());
+        }
+    )*};
+}
+
+everywhere! {
+    dir_dedup_xfs_a_second_image_takes_a_fifth_of_the_room dir_dedup_btrfs_a_second_image_takes_a_fifth_of_the_room
+        zfs_dedup_a_second_image_takes_a_fifth_of_the_room room;
+    dir_dedup_xfs_a_source_is_removed_while_it_is_cloned_from dir_dedup_btrfs_a_source_is_removed_while_it_is_cloned_from
+        zfs_dedup_a_source_is_removed_while_it_is_cloned_from removed_meanwhile;
+    dir_dedup_xfs_an_import_that_is_killed_leaves_nothing dir_dedup_btrfs_an_import_that_is_killed_leaves_nothing
+        zfs_dedup_an_import_that_is_killed_leaves_nothing killed;
+}
+
+/// Files of every image; their content is the same in all of them.
+const FILES: u64 = 72;
+
+fn size(number: u64) -> u64 {
+    [4096, 9000, 40_000, 131_072, 200_000, 700_001][usize::try_from(number % 6).unwrap()]
+}
+
+fn shared_bytes() -> u64 {
+    (0..FILES).map(size).sum()
+}
+
+fn noise(size: u64, seed: u64) -> Vec<u8> {
+    let mut state = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(next).flatten().take(usize::try_from(size).unwrap()).collect()
+}
+
+/// An archive of a root file system with the shared files and one of its own.
+fn archive(lab: &dyn Lab, name: &str) -> PathBuf {
+    let tree = lab.host().path().join("tree");
+    if !tree.exists() {
+        harness::tree::make(&tree);
+        for number in 0..FILES {
+            let folder = tree.join(format!("usr/share/{}", number % 7));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(number.to_string()), noise(size(number), number)).unwrap();
+        }
+    }
+    std::fs::write(tree.join("srv/own"), [name.as_bytes(), &noise(300_000, 9999)].concat()).unwrap();
+    let archive = lab.host().path().join(format!("{name}.tar"));
+    harness::tree::pack(&tree, &archive);
+    archive
+}
+
+fn import(lab: &dyn Lab, archive: &Path) -> (String, u64) {
+    let done = lab.host().zchroot(["image", "import", "--json", archive.to_str().unwrap()]).ok();
+    let json = done.json();
+    assert_eq!(json["image"]["fresh"], true, "{json}");
+    (json["image"]["digest"].as_str().unwrap().to_owned(), json["image"]["saved"].as_u64().unwrap())
+}
+
+fn remove(lab: &dyn Lab, digest: &str) {
+    lab.host().zchroot(["-q", "image", "remove", digest]).ok();
+}
+
+/// The content of every file of an image is what was packed.
+#[track_caller]
+fn assert_right(lab: &dyn Lab, digest: &str) {
+    let sum = |with: &str| format!("cat $(find usr/share -type f | sort) srv/own | {with}");
+    let inside = sum("busybox sha256sum");
+    let seen = lab
+        .host()
+        .zchroot(["-q", "run", "--image", digest, "-d", "/", "--", "sh", "-c", &inside])
+        .ok()
+        .text();
+    let tree = lab.host().path().join("tree");
+    let packed = harness::Order::new("/bin/sh").words(["-c", &sum("sha256sum")]).current_dir(tree);
+    let packed = packed.env("LC_ALL", "C").run().ok();
+    assert_eq!(seen, packed.text());
+}
+
+/// What is kept of images, sorted.
+fn kept(lab: &dyn Lab) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(lab.host().at("/var/lib/zchroot/images"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn room(lab: &dyn Lab) {
+    let (one, two, three) = (archive(lab, "one"), archive(lab, "two"), archive(lab, "three"));
+    let empty = lab.used();
+    let (first, saved) = import(lab, &one);
+    assert_eq!(saved, 0);
+    let after_one = lab.used();
+    let done = lab.host().zchroot(["image", "import", two.to_str().unwrap()]).ok();
+    let second = done.text();
+    done.says("shared with other images");
+    let after_two = lab.used();
+    let (took_one, took_two) = (after_one - empty, after_two.saturating_sub(after_one));
+    println!("the first took {took_one} bytes, the second {took_two}");
+    assert!(took_one > shared_bytes() && took_two < took_one / 5, "{took_one} {took_two}");
+    let list = lab.host().zchroot(["image", "list", "--json"]).ok().json();
+    let saved = |digest: &str| {
+        let mut images = list["images"].as_array().unwrap().iter();
+        images.find(|image| image["digest"] == digest).unwrap()["saved"].as_u64().unwrap()
+    };
+    assert_eq!(saved(&first), 0);
+    assert!(saved(&second) >= shared_bytes(), "{list}");
+    // What is shared stays when the one that had it first goes.
+    remove(lab, &first);
+    archive(lab, "two");
+    assert_right(lab, &second);
+    assert_eq!(kept(lab), [format!("{second}.files"), format!("{second}.toml")]);
+
+    // Not when it is not wanted.
+    let config = lab.host().read("/etc/zchroot/zchroot.toml");
+    lab.host().configure(&format!("{config}[images]\ndedup = false\n"));
+    let before = lab.used();
+    let (third, saved) = import(lab, &three);
+    assert_eq!(saved, 0);
+    assert!(lab.used() - before > shared_bytes());
+    remove(lab, &second);
+    assert_eq!(kept(lab), [format!("{third}.toml")]);
+    remove(lab, &third);
+    lab.host().assert_nothing_left();
+}
+
+fn removed_meanwhile(lab: &dyn Lab) {
+    const ROUNDS: u32 = 20;
+    let one = archive(lab, "one");
+    let other = archive(lab, "other");
+    let (first, _) = import(lab, &one);
+    let start = Instant::now();
+    let (second, saved) = import(lab, &other);
+    let took = start.elapsed();
+    assert!(saved >= shared_bytes());
+    remove(lab, &first);
+    remove(lab, &second);
+    let (mut none, mut some, mut all) = (0, 0, 0);
+    let mut longest = Duration::ZERO;
+    for round in 0..ROUNDS {
+        let (source, _) = import(lab, &one);
+        let order = lab.host().order(["image", "import", "--json", other.to_str().unwrap()]);
+        let running = order.start();
+        std::thread::sleep(took * round / ROUNDS);
+        let start = Instant::now();
+        remove(lab, &source);
+        longest = longest.max(start.elapsed());
+        let json = running.finish().ok().json();
+        let saved = json["image"]["saved"].as_u64().unwrap();
+        match saved {
+            0 => none += 1,
+            saved if saved < shared_bytes() => some += 1,
+            _ => all += 1,
+        }
+        let digest = json["image"]["digest"].as_str().unwrap();
+        assert_right(lab, digest);
+        remove(lab, digest);
+        assert_eq!(kept(lab), [] as [&str; 0]);
+    }
+    println!(
+        "{ROUNDS} rounds: cloned nothing in {none}, a part in {some}, all in {all}; a removal took {longest:?}"
+    );
+    assert!(none + some > 0 && some + all > 0, "no removal met an import: {none} {some} {all}");
+    lab.host().assert_nothing_left();
+}
+
+fn killed(lab: &dyn Lab) {
+    const ROUNDS: u32 = 5;
+    let (one, other) = (archive(lab, "one"), archive(lab, "other"));
+    let (first, _) = import(lab, &one);
+    let start = Instant::now();
+    let (second, _) = import(lab, &other);
+    let took = start.elapsed();
+    remove(lab, &second);
+    for round in 1..=ROUNDS {
+        let running = lab.host().order(["image", "import", other.to_str().unwrap()]).start();
+        std::thread::sleep(took * round / (ROUNDS + 1));
+        running.kill();
+        lab.host().zchroot(["recover"]).ok();
+        lab.host().zchroot(["gc"]).ok();
+        // It may have been done already, in all but the report.
+        if lab.host().zchroot(["image", "list", "--json"]).ok().json()["images"].as_array().unwrap().len() > 1
+        {
+            remove(lab, &second);
+        }
+        assert_eq!(kept(lab), [format!("{first}.files"), format!("{first}.toml")], "{round}");
+        lab.assert_no_drafts();
+        lab.host().assert_nothing_left();
+    }
+    let (again, saved) = import(lab, &other);
+    assert!(again == second && saved >= shared_bytes());
+    assert_right(lab, &again);
+}
+
+#[test]
+fn dir_dedup_ext4_nothing_is_shared_and_nothing_is_kept_for_it() {
+    let lab = Disk::make("ext4");
+    let (one, two) = (archive(&lab, "one"), archive(&lab, "two"));
+    let (first, _) = import(&lab, &one);
+    let (second, saved) = import(&lab, &two);
+    assert_eq!((saved, kept(&lab).iter().any(|name| name.ends_with(".files"))), (0, false));
+    assert_right(&lab, &second);
+    assert!(lab.used() > 2 * MIB);
+    remove(&lab, &first);
+    remove(&lab, &second);
+}
+
+/// Two encrypted datasets have no key in common: copy_file_range copies and does not say so. That is seen, and is
+/// nothing saved.
+#[test]
+#[cfg(feature = "zfs")]
+fn zfs_dedup_between_encrypted_images_nothing_is_saved_and_all_is_right() {
+    let lab = lab::OnPool::encrypted();
+    let (one, two) = (archive(&lab, "one"), archive(&lab, "two"));
+    let (first, _) = import(&lab, &one);
+    let before = lab.used();
+    let (second, saved) = import(&lab, &two);
+    assert_eq!(saved, 0);
+    assert!(lab.used() - before > shared_bytes());
+    assert_right(&lab, &second);
+    remove(&lab, &second);
+    remove(&lab, &first);
+}
+
+/// A pool that knows no cloning is not asked for it.
+#[test]
+#[cfg(feature = "zfs")]
+fn zfs_dedup_where_the_pool_shares_no_blocks_nothing_is_tried_and_nothing_is_kept_for_it() {
+    let lab = lab::OnPool::that_shares_nothing();
+    let (one, two) = (archive(&lab, "one"), archive(&lab, "two"));
+    let (first, _) = import(&lab, &one);
+    let (second, saved) = import(&lab, &two);
+    assert_eq!((saved, kept(&lab).iter().any(|name| name.ends_with(".files"))), (0, false));
+    assert_right(&lab, &second);
+    remove(&lab, &first);
+    remove(&lab, &second);
+}

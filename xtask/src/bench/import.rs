@@ -1,0 +1,132 @@
+//! `zchroot image import` on this host, against what unpacks the same archive to the same file system.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::host::{HOST, as_root, file_system};
+use super::memory::{self, Peak};
+use super::samples::{Samples, Spread};
+use super::table::{NO_PROFILE, Target};
+use super::{Lane, build, results_dir, script, text, work_dir};
+use crate::debian::{self, libzfs};
+use crate::program::{self, step};
+
+pub const STAGE: &str = include_str!("../../bench/import.sh");
+/// One run takes seconds, and there are fifteen cases.
+const MOST_ROUNDS: u32 = 6;
+const TARGETS: [Target; 4] = [
+    target("import-tar", "tar"),
+    target("import-targz", "tar"),
+    target("import-tarzst", "tar"),
+    target("import-squashfs", "unsquashfs"),
+];
+const MOST_MEMORY: u64 = 200 << 20;
+
+const fn target(operation: &'static str, other: &'static str) -> Target {
+    Target { operation, profile: NO_PROFILE, other, at_most: 1.0 / 1.3, aim: 1.0 }
+}
+
+/// Measures.
+///
+/// # Errors
+/// When we cannot be root, the program does not build, or a case fails.
+pub fn measure(tree: &Path, runs: u32) -> Result<Lane> {
+    let programs = ["hyperfine", "squashfs-tools", "umoci", "zstd"];
+    debian::ensure_packages(&programs)?;
+    build(&["--bin", "zchroot"])?;
+    let work = work_dir()?;
+    let _lock = program::lock(&work.join("lock"), "bench")?;
+    let program = work.join("zchroot");
+    std::fs::copy(libzfs::target_dir().join("release/zchroot"), &program)?;
+    let results = results_dir("import")?;
+    let rounds = runs.min(MOST_ROUNDS);
+    let script = script(
+        &[
+            ("WORK", text(&work.join("trees"))?),
+            ("RESULTS", text(&results)?),
+            ("ZCHROOT", text(&program)?),
+            ("TREE", text(tree)?),
+            ("RUNS", "1"),
+            ("ROUNDS", &rounds.to_string()),
+        ],
+        &format!("{HOST}\n{STAGE}"),
+    )?;
+    let file = work.join("import.sh");
+    std::fs::write(&file, script)?;
+    step(format!("{rounds} rounds with each case, on this host"));
+    let status = program::shown(as_root("bash")?.arg(&file))?;
+    if !status.success() {
+        bail!("measuring: {status} (see {})", results.display());
+    }
+    let peak = memory::measure(&program, &work)?;
+    Ok(Lane {
+        name: "import",
+        about: about(rounds, &results)?,
+        targets: &TARGETS,
+        samples: Samples::read(&results)?,
+        more: about_memory(&peak),
+    })
+}
+
+fn about(rounds: u32, results: &Path) -> Result<String> {
+    let load = std::fs::read_to_string(results.join("load")).context("read what the load was")?;
+    let load = load.lines().filter_map(|line| line.split(' ').next()?.parse().ok());
+    let load = Spread::of(load).context("the load was not written down")?;
+    let line = |command: &mut Command| -> Result<String> {
+        Ok(program::output(command)?.lines().next().unwrap_or_default().trim().to_owned())
+    };
+    let versions = ["squashfs-tools", "umoci"].map(|name| {
+        let version = line(Command::new("dpkg-query").args(["-W", "-f=${Version}", name]));
+        format!("{name} {}", version.unwrap_or_else(|_| "?".to_owned()))
+    });
+    Ok(format!(
+        "## Imports, on a host\n\n{}, Linux {}, {} CPUs, load {:.1} to {:.1} over the run, {}, {}, {}, {}. {rounds} runs of each \
+         case.\n\n\
+         A Debian tree (minbase), packed by GNU tar, mksquashfs (gzip) and umoci, unpacked by `zchroot image import` (release \
+         build) and by the program that is there for it, to the same file system, in turns, with priority over whatever else \
+         runs (nice -15). The archive is in memory. zchroot \
+         does more: it reads the archive twice, once for its SHA-256, by which the image is called; of container images it \
+         checks the digest of each layer, packed and unpacked; it unpacks in a confined child; and it ends when the image is on \
+         the disk (syncfs, the record fsynced). The others end when all is in memory, so they stand there a second time with \
+         `sync -f` after them. unsquashfs has a thread for each CPU, the others have one (and a process that decompresses).\n",
+        line(Command::new("date").args(["-u", "+%Y-%m-%d"]))?,
+        line(Command::new("uname").arg("-rm"))?,
+        std::thread::available_parallelism()?,
+        load.min,
+        load.max,
+        file_system(&work_dir()?)?,
+        line(Command::new("tar").arg("--version"))?,
+        versions.join(", "),
+        line(program::command("hyperfine").arg("--version"))?,
+    ))
+}
+
+fn about_memory(peak: &Peak) -> String {
+    let verdict = if peak.bytes <= MOST_MEMORY { "met" } else { "**missed**" };
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    format!(
+        "\nMemory: an archive of {} files in {} directories (tar, zstd, made as a stream) was imported in {:.0} s. The peaks \
+         (VmHWM) of its {} processes are {:.1} MiB together, at most {:.0} MiB were aimed at: {verdict}.\n",
+        peak.files,
+        peak.directories,
+        peak.seconds,
+        peak.processes,
+        mib(peak.bytes),
+        mib(MOST_MEMORY),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_has_a_verdict() {
+        let peak = |bytes| Peak { files: 10, directories: 1, seconds: 2.0, processes: 2, bytes };
+        assert!(about_memory(&peak(13 << 20)).contains("are 13.0 MiB together"));
+        assert!(about_memory(&peak(MOST_MEMORY)).contains(": met"));
+        assert!(about_memory(&peak(MOST_MEMORY + 1)).contains("**missed**"));
+    }
+}
