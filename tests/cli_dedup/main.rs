@@ -9,6 +9,9 @@
     reason = "tests work on the host as it is and say what they measured"
 )]
 
+#[path = "../cli_archives/debian.rs"]
+#[allow(dead_code, reason = "a part of it is used")]
+mod debian;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod lab;
@@ -99,6 +102,34 @@ fn import(lab: &dyn Lab, archive: &Path) -> (String, u64) {
 
 fn remove(lab: &dyn Lab, digest: &str) {
     lab.host().zchroot(["-q", "image", "remove", digest]).ok();
+}
+
+/// Runs a program of the host; it must succeed.
+#[track_caller]
+fn run(program: &str, words: &[&str]) {
+    let output = std::process::Command::new(program).args(words).env("LC_ALL", "C.UTF-8").output().unwrap();
+    assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Two real ones: a Debian tree as mmdebstrap packs it, and a container image of what became of it later.
+#[test]
+fn dir_dedup_xfs_a_second_debian_image_takes_a_fifth_of_the_room() {
+    let lab = Disk::make("xfs");
+    let empty = lab.used();
+    let (_, saved) = import(&lab, &debian::archive());
+    assert_eq!(saved, 0);
+    let after_one = lab.used();
+    let (second, saved) = import(&lab, Path::new(&format!("oci:{}:latest", text(&debian::layout()))));
+    // A hole in the tree, and 64 MiB of zeros in a container image, which has no holes.
+    let zeros = format!("/var/lib/zchroot/store/images/{second}/srv/extras/sparse");
+    std::fs::remove_file(lab.host().at(&zeros)).unwrap();
+    let (took_one, took_two) = (after_one - empty, lab.used() - after_one);
+    println!("the first took {took_one} bytes, the second {took_two}, {saved} were shared");
+    assert!(took_one > 50 * MIB && took_two < took_one / 5, "{took_one} {took_two}");
 }
 
 /// The content of every file of an image is what was packed.
