@@ -193,7 +193,7 @@ pub struct History {
 }
 
 /// How a command is run inside.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Inside {
     /// Be this user inside; you, if not given
     #[arg(short, long, value_name = "USER")]
@@ -225,6 +225,13 @@ pub enum Net {
     Host,
     /// Only lo.
     None,
+}
+
+impl Inside {
+    /// Nothing but no network.
+    pub fn without_network() -> Self {
+        Self { net: Some(Net::None), ..Self::default() }
+    }
 }
 
 /// `zchroot run`.

@@ -53,7 +53,7 @@ fn session(record: &Record, args: &Diff, context: &Context) -> Result<Status, Er
     record.base.as_ref().ok_or_else(no_base)?;
     let (sessions, sources) = (context.sessions()?, context.sources()?);
     // So that nobody ends it under our hands.
-    let begun = raised(|| sessions.lock(&record.id))?;
+    let begun = raised(|| sessions.lock_same(record))?;
     let record = begun.record;
     let base = record.base.clone().ok_or_else(|| crate::source::Error::no_base(&record))?;
     let (compared, files) = show(args, context, |wanted| sources.diff_session(&record, wanted))?;

@@ -28,7 +28,7 @@ fn end(id: &SessionId, context: &Context) -> Result<(), Error> {
     let sessions = context.sessions()?;
     let record = raised(|| sessions.records().load(id))?;
     policy::may_end(context, &record)?;
-    Ok(raised(|| sessions.end(sessions.lock(id)?))?)
+    Ok(raised(|| sessions.end(sessions.lock_same(&record)?))?)
 }
 
 /// Ephemeral sessions end by themselves and source sessions carry work: neither is among them.

@@ -135,7 +135,9 @@ struct Known {
     architecture: Option<String>,
     bytes: u64,
     files: u64,
-    saved: u64,
+    /// For root and whoever imported it first: of others' images it tells what is in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saved: Option<u64>,
     imported: jiff::Timestamp,
     last_used: jiff::Timestamp,
     /// For root only.
@@ -147,6 +149,7 @@ impl Known {
     /// As this user may see it.
     fn of(record: ImageRecord, uid: u32) -> Self {
         let origin = record.origin_for(uid).unwrap_or_default().to_owned();
+        let is_told = uid == 0 || record.importers.first().is_some_and(|first| first.uid == uid);
         let importers = record.importers.iter().map(|importer| importer.uid);
         Self {
             importers: (uid == 0).then(|| importers.collect()),
@@ -156,7 +159,7 @@ impl Known {
             architecture: record.architecture,
             bytes: record.bytes,
             files: record.files,
-            saved: record.saved,
+            saved: is_told.then_some(record.saved),
             imported: record.imported,
             last_used: record.last_used,
         }

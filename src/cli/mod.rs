@@ -4,7 +4,7 @@
 //! run the command, print its error.
 
 mod admit;
-mod args;
+pub(crate) mod args;
 mod check;
 pub(crate) mod context;
 mod create;

@@ -155,6 +155,8 @@ pub(crate) fn may_end(context: &Context, record: &Record) -> Result<(), Error> {
     if is_ones_own(context, record) {
         return Ok(());
     }
+    let caller = context.process.caller().name();
+    tracing::warn!(target: "audit", caller, session = %record.id, "refused: it is not his");
     // Not whose: list tells nobody that either.
     Err(Error::failed(format!("session {} is not yours", record.id)))
 }

@@ -1,7 +1,7 @@
 //! Room for what a command makes: once more after a sweep, and the sum if that was in vain.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::error::Error;
@@ -16,6 +16,8 @@ use crate::sys::signals;
 
 /// How long to wait for others who sweep.
 const TURN: Duration = Duration::from_secs(120);
+/// How often to look meanwhile whether a signal has come.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// As [`retrying`], for what fills the store: an import. First attempts go on beside each other, and a second one waits
 /// for them and has the store for itself: else of many for whom there is not room enough each could spoil it for the
@@ -30,7 +32,7 @@ pub(super) fn filling<T>(
     let take = |how: fn(&Path, Duration) -> file::Result<Option<Lock>>| {
         raised(|| {
             lock::make_folder(&context.layout.locks()).ok()?;
-            how(&makers, TURN).ok().flatten()
+            patiently(&makers, how)
         })
     };
     let beside = take(Lock::take_shared);
@@ -69,7 +71,10 @@ fn in_turn<T>(
     let mut turn = None;
     let sweep = || {
         turn = Some((before(), raised(|| my_turn(context))));
-        raised(|| sweep.run())
+        match signals::asked_to_end() {
+            Some(_) => Swept::nothing(),
+            None => raised(|| sweep.run()),
+        }
     };
     match space::once_more(sweep, is_no_room, tell, attempt) {
         Ok(done) => Ok(done),
@@ -84,7 +89,18 @@ fn in_turn<T>(
 /// Waits for who sweeps just now. It is a courtesy: who does not get it in time goes on without it.
 fn my_turn(context: &Context) -> Option<Lock> {
     lock::make_folder(&context.layout.locks()).ok()?;
-    Lock::take(&context.layout.sweep_lock(), TURN).ok().flatten()
+    patiently(&context.layout.sweep_lock(), Lock::take)
+}
+
+/// Takes a lock when it is its turn; not any more once a signal has asked the program to end.
+fn patiently(lock: &Path, how: fn(&Path, Duration) -> file::Result<Option<Lock>>) -> Option<Lock> {
+    let deadline = Instant::now() + TURN;
+    while signals::asked_to_end().is_none() && Instant::now() < deadline {
+        if let Some(lock) = how(lock, LOOK).ok()? {
+            return Some(lock);
+        }
+    }
+    None
 }
 
 /// As [`retrying`], for what saves work or gives room back: in the last resort the reserve is given up.

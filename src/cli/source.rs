@@ -118,7 +118,7 @@ fn lock(id: &SessionId, context: &Context) -> Result<Begun, Error> {
     let sessions = context.sessions()?;
     let record = raised(|| sessions.records().load(id))?;
     policy::may_end(context, &record)?;
-    Ok(raised(|| sessions.lock(id))?)
+    Ok(raised(|| sessions.lock_same(&record))?)
 }
 
 /// Refuses who may not change a template.
@@ -201,14 +201,15 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
     let sources = context.sources()?;
     let profile = template::profile(&context.layout, &begun.record.setup.profile)?;
     let name = begun.record.template.clone();
-    let (sessions, id) = (context.sessions()?, begun.record.id.clone());
+    let (sessions, record) = (context.sessions()?, begun.record.clone());
+    let id = record.id.clone();
     let mut begun = Some(begun);
     let version = room::saving(context, &format!("commit {id}"), || {
         if let Some(begun) = begun.take() {
             return Ok(raised(|| sources.commit(begun, &profile, message.clone()))?);
         }
         // A commit that failed has kept the session and let go of it; for want of room it may not stand.
-        let mut begun = raised(|| sessions.lock(&id))?;
+        let mut begun = raised(|| sessions.lock_same(&record))?;
         if begun.record.state == State::Unmounted {
             raised(|| sources.stand_again(&begun, &profile))?;
             begun.record.state = State::Ready;

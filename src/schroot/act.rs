@@ -9,6 +9,7 @@ use super::chroot::{Origin, Role};
 use super::enter::{self, Enter};
 use super::order::{Action, Order};
 use super::say::{Line, Trouble};
+use crate::cli::args::Inside;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::exit::Status;
@@ -107,7 +108,8 @@ impl Act<'_> {
         let name =
             name.transpose().map_err(|error| Trouble::error(format!("Invalid session name: {error}")))?;
         let id = name.as_ref().map_or_else(|| one.chroot.name().to_owned(), ToString::to_string);
-        let plan = Plan { kind, name, at: None, image: None, quota: None, isolation: None };
+        let isolation = self.order.isolate_network.then(Inside::without_network);
+        let plan = Plan { kind, name, at: None, image: None, quota: None, isolation };
         run::begin(self.context, &template, plan).map_err(|error| match error.status() {
             Status::Busy => Trouble::hushable(format!("{id}: Failed to lock chroot: {}", error.text())),
             _ => setup_failed(&id, "setup-start", &error),
@@ -115,11 +117,15 @@ impl Act<'_> {
     }
 
     fn template(&self, one: &Selected<'_>) -> Result<Template, Trouble> {
-        let name =
-            one.chroot.name().parse().map_err(|_| Trouble::error(format!("{}: Invalid name", one.word)))?;
-        self.context
-            .template(&name)
-            .map_err(|error| Trouble::error(format!("{}: {}", one.word, error.text())))
+        let word = one.word.split_once(':').map_or(one.word, |(_, name)| name);
+        let name = word.parse().map_err(|_| Trouble::error(format!("{}: Invalid name", one.word)))?;
+        let template = self.context.template(&name);
+        let template = template.map_err(|error| Trouble::error(format!("{}: {}", one.word, error.text())))?;
+        // What is meant is what zchroot takes it for: a broken file must not make an alias of another's name.
+        if template.name.as_str() == one.chroot.name() {
+            return Ok(template);
+        }
+        Err(Trouble::error(format!("{}: Chroot not found", one.word)))
     }
 
     /// A session around one command.
@@ -180,14 +186,18 @@ impl Act<'_> {
         policy::may_end(self.context, &record).map_err(|_| not_authorised())?;
         let _held = hold_signals()?;
         let sessions = self.sessions()?;
-        let ended = raised(|| sessions.0.end(sessions.0.lock(&record.id)?));
+        let ended = raised(|| sessions.0.end(sessions.0.lock_same(&record)?));
         ended.map_err(|error| setup_failed(record.id.as_str(), "setup-stop", &error.into()))?;
         Ok(Status::Ok)
     }
 
     /// A session that stands is left as it is; else all are recovered, as at boot, and this one is told of.
     fn recover(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
-        let record = self.record(one)?;
+        let record = match self.record(one) {
+            // The first of all sessions recovered the others, and ended what was not whole.
+            Err(_) if self.order.chroots.is_empty() => return Ok(Status::Ok),
+            other => other?,
+        };
         policy::may_end(self.context, &record).map_err(|_| not_authorised())?;
         let sessions = self.sessions()?;
         let failed = |error: &Error| setup_failed(record.id.as_str(), "setup-recover", error);
@@ -201,6 +211,9 @@ impl Act<'_> {
         let recovery = raised(|| sessions.0.recover()).map_err(|error| failed(&error.into()))?;
         match recovery.sessions.into_iter().find(|(id, _)| *id == record.id) {
             Some((_, Recovered::Failed(error))) => Err(failed(&error.into())),
+            Some((id, Recovered::InUse)) => {
+                Err(Trouble::hushable(format!("{id}: Failed to lock chroot: it is in use")))
+            }
             Some((id, Recovered::Ended)) => {
                 Line::Info(format!("{id}: was not whole and has been ended")).print();
                 Ok(Status::Ok)

@@ -97,7 +97,9 @@ fn serve_chroots(order: &Order, process: Process) -> Result<Status, Trouble> {
     let context = Context::open(process, globals).map_err(|error| Trouble::error(error.text()))?;
     let catalogue = catalogue(order, &context)?;
     // Clients read these two with stderr on the same pipe, or want it empty.
-    if matches!(order.action, Action::List | Action::Info) {
+    let silent = order.is_look() && !matches!(order.action, Action::List | Action::Info);
+    // Of all that there is, what is broken is not among what is meant.
+    if !silent && (order.is_look() || order.chroots.is_empty()) {
         catalogue.warnings.iter().for_each(Line::print);
     }
     if catalogue.is_empty() && order.verbosity != Verbosity::Quiet {

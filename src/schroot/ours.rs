@@ -137,14 +137,22 @@ pub(super) fn named_sessions<'a>(
 
 /// A session as a chroot. Whose it is is told to whoever it is, and to root.
 fn of_record(context: &Context, record: &Record, templates: &[Chroot]) -> Chroot {
-    let is_source = record.kind == sessions::Kind::Source;
+    let (is_source, is_own) = (record.kind == sessions::Kind::Source, policy::is_ones_own(context, record));
     let known = templates.iter().find(|chroot| chroot.name() == record.template.as_str());
     // Of a session on an image, or whose template is gone, the name is all there is.
     let mut from = known.cloned().unwrap_or_else(|| {
         let kind = kind(context, &record.template);
         Chroot::of(Definition::new(record.template.as_str(), kind), Origin::Ours)
     });
-    from.definition.profile = record.setup.profile.to_string();
+    // Of others' sessions no more than zchroot itself tells.
+    let mut told = record.clone();
+    if !is_own {
+        told.draft = None;
+    }
+    let record = &told;
+    if is_own {
+        from.definition.profile = record.setup.profile.to_string();
+    }
     from.definition.kind = tree(context, record, &from.definition.kind);
     if is_source {
         from.definition.description = described(&from.definition.description, "(source chroot)");

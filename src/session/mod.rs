@@ -83,6 +83,18 @@ impl<'a> Sessions<'a> {
         }
     }
 
+    /// Locks the session of a record, and no other one that got its name while somebody else had the lock.
+    ///
+    /// # Errors
+    /// As [`lock`](Self::lock).
+    pub fn lock_same(&self, record: &Record) -> Result<Begun, Error> {
+        let begun = self.lock(&record.id)?;
+        if begun.record.is_of_same_session(record) {
+            return Ok(begun);
+        }
+        Err(record::Error::Unknown(record.id.clone()).into())
+    }
+
     fn take_lock(&self, id: &SessionId, patience: Duration) -> Result<Option<Lock>, Error> {
         lock::make_folder(&self.layout.locks())?;
         Ok(Lock::take(&self.layout.session_lock(id), patience)?)

@@ -53,6 +53,12 @@ pub struct Swept {
 }
 
 impl Swept {
+    /// Of one that was not done.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self { gone: Vec::new(), troubles: Vec::new(), before: None, after: None, released: false }
+    }
+
     /// How much more room there was after it.
     #[must_use]
     pub fn freed(&self) -> u64 {

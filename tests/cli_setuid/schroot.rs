@@ -207,6 +207,32 @@ fn dir_setuid_schroot_shows_a_template_as_a_chroot_and_a_source() {
 }
 
 #[test]
+fn dir_setuid_schroot_a_session_that_was_begun_without_a_network_has_none() {
+    let world = world();
+    let id = schroot(&world, ALICE, &["-b", "--isolate-network", "-c", &world.template]).ok().text();
+    let lines = ["-d", "/", "--", "sh", "-c", "cat /proc/self/net/dev | wc -l"];
+    gives(schroot(&world, ALICE, &[&["-r", "-c", &id], &lines[..]].concat()), "3\n");
+    gives(schroot(&world, ALICE, &["-e", "-c", &id]), "");
+    world.assert_nothing_left();
+}
+
+#[test]
+fn dir_setuid_schroot_shows_nobody_a_file_that_he_could_not_read() {
+    let world = world();
+    std::fs::create_dir(world.etc("schroot/chroot.d")).unwrap();
+    let secret = "[hidden]\ntype=block-device\ndevice=/dev/x\nmount-options=-o password=hush\nusers=alice\n";
+    world.write_etc("schroot/chroot.d/secret", secret);
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(world.etc("schroot/chroot.d/secret"), closed).unwrap();
+    for look in ["--config", "--info", "--list"] {
+        let done = schroot(&world, ALICE, &[look, "--all"]).ok();
+        assert!(!format!("{done}").contains("hush") && !done.text().contains("hidden"), "{done}");
+    }
+    assert!(schroot(&world, 0, &["--config", "-c", "hidden"]).ok().text().contains("password=hush"));
+    world.assert_nothing_left();
+}
+
+#[test]
 fn dir_setuid_schroot_says_what_it_cannot_do_yet() {
     let world = world();
     let source = format!("source:{}", world.template);

@@ -24,6 +24,8 @@ use sha2::{Digest as _, Sha256};
 pub(in crate::import) const HEAD: usize = 64 << 10;
 /// Files beyond so many are not in an index.
 const MOST: usize = 2 << 20;
+/// And no more names than fit into these.
+const MOST_BYTES: u64 = 256 << 20;
 const MARK: [u8; 8] = *b"zchroot1";
 const RECORD: usize = 16;
 const END: u64 = 24;
@@ -62,7 +64,7 @@ impl Writer {
         let Some(length) = u16::try_from(path.len()).ok().filter(|_| path.len() <= LONGEST_NAME) else {
             return Ok(());
         };
-        if self.records.len() >= MOST {
+        if self.records.len() >= MOST || self.at >= MOST_BYTES {
             return Ok(());
         }
         self.records.push((key, self.at + self.buffer.len() as u64));

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -165,12 +165,13 @@ impl Aside for Lender<'_> {
 }
 
 /// A regular file in a tree, and its size. What the index names may have been replaced by something else before the
-/// image was complete, and need not be right at all.
+/// image was complete, and need not be right at all: nothing but a regular file is opened, for to open a device can do
+/// something.
 fn open(top: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<(OwnedFd, u64)>> {
     effect::point("open source")?;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let file = match rustix::fs::openat2(top, path, flags, Mode::empty(), within) {
+    let found = match rustix::fs::openat2(top, path, flags, Mode::empty(), within) {
         Err(
             Errno::NOENT
             | Errno::STALE
@@ -184,9 +185,16 @@ fn open(top: BorrowedFd<'_>, path: &[u8]) -> io::Result<Option<(OwnedFd, u64)>> 
         ) => return Ok(None),
         other => other?,
     };
-    let stat = rustix::fs::fstat(&file)?;
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
-    Ok((FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then_some((file, size)))
+    let stat = rustix::fs::fstat(&found)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let by_fd = format!("/proc/self/fd/{}", found.as_raw_fd());
+    match rustix::fs::open(by_fd, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(file) => Ok(Some((file, u64::try_from(stat.st_size).unwrap_or(0)))),
+        Err(Errno::STALE | Errno::ACCESS | Errno::AGAIN) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Clones, and what was written only just now is first brought to the disk.

@@ -354,6 +354,8 @@ impl<'a> Images<'a> {
         mounted.map_err(|error| self.failed("mount", digest, error))?;
         let mut lender = self.lender(digest, asked.sharing, at);
         let filled = fill_input(input, &new.origin, at, lender.as_mut(), progress)?;
+        // Nobody waits for us to let go of other images while this one goes to the disk.
+        let index = lender.map(Lender::into_index);
         if !looks_like_root(at)? {
             return Err(Error::no_root(&new.origin));
         }
@@ -361,7 +363,7 @@ impl<'a> Images<'a> {
             return Err(Error::failed("import", &new.origin, Errno::INTR));
         }
         mount::sync_filesystem(at)?;
-        Ok((filled, lender.map(Lender::into_index)))
+        Ok((filled, index))
     }
 
     fn unmount(&self, digest: &Digest) -> Result<()> {

@@ -48,6 +48,7 @@ fn dir_dedup_a_worker_gets_nothing_but_regular_files_of_the_image() {
     std::os::unix::fs::symlink("../../../../..", tree.join("usr/out")).unwrap();
     std::os::unix::fs::symlink("share", tree.join("usr/inside")).unwrap();
     run("mkfifo", &[text(&tree.join("usr/fifo"))]);
+    run("mknod", &["-m", "0666", text(&tree.join("usr/device")), "c", "1", "7"]);
     let mut lender = lender(&lab, &image, 0);
     let mut ask = |source: u8, path: &str| {
         let to = std::fs::File::options()
@@ -69,6 +70,7 @@ fn dir_dedup_a_worker_gets_nothing_but_regular_files_of_the_image() {
         "usr/relative",
         "usr/out/secret",
         "usr/fifo",
+        "usr/device",
         "usr/share",
         "",
         "usr/share/4096/x",
