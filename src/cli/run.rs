@@ -9,7 +9,7 @@ use super::{image, policy, room};
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Kind, Record, Request, Wish};
 use crate::source::VersionSpec;
-use crate::store::{Digest, SessionId};
+use crate::store::{Digest, SessionId, digest};
 use crate::sys::enter::{Ended, EnterError};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
@@ -50,7 +50,12 @@ fn run_in_new_session(args: &Run, context: &Context) -> Result<Status, Error> {
             // Its lock is kept until the session is cloned from it.
             let text = args.image.as_deref().unwrap_or_default();
             let _admitted = admit(context, &format!("run {text}"), None, Tell::Terminal)?;
-            let image = room::filling(context, &format!("import {text}"), 0, || image::ready(context, text))?;
+            let image = if digest::prefix(text).is_some() {
+                // It takes no room, and a sweep for it could take the image itself.
+                image::ready(context, text)?
+            } else {
+                room::filling(context, &format!("import {text}"), 0, || image::ready(context, text))?
+            };
             plan.image = Some(image.digest.clone());
             begin(context, &image::template(context, &image.digest)?, plan)?
         }

@@ -202,7 +202,10 @@ impl<'a> Images<'a> {
         if !stands.map_or(Ok(false), |tree| is_for(&tree))? {
             return Err(no_such(text));
         }
-        self.touch(&digest)?;
+        // A store that is full is no reason not to use what is there.
+        if let Err(error) = self.touch(&digest) {
+            tracing::warn!(image = %digest, "its use is not noted: {}", crate::sys::chain(&error));
+        }
         Ok(Ready::there(digest, lock))
     }
 

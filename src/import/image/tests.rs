@@ -249,6 +249,22 @@ fn dir_import_an_image_is_found_by_those_alone_whose_it_is() {
 }
 
 #[test]
+fn dir_import_an_image_whose_use_cannot_be_noted_is_found_all_the_same() {
+    let house = House::new();
+    let digest = house.ensure(&house.archive("one")).unwrap().digest;
+    let find = |plan| effect::run(plan, || house.images().find(digest.as_str(), 0).map(drop));
+    let (found, effects) = find(effect::Plan { at: 0, mode: effect::Mode::Crash });
+    found.unwrap().unwrap();
+    let note = effects.iter().position(|effect| *effect == "write").unwrap() + 1;
+    assert!(effects.len() > note + 1, "{effects:?}");
+    for at in note..=effects.len() {
+        for mode in [effect::Mode::Fail(libc::ENOSPC), effect::Mode::FailFrom(libc::ENOSPC)] {
+            find(effect::Plan { at, mode }).0.unwrap().unwrap();
+        }
+    }
+}
+
+#[test]
 fn dir_import_of_a_beginning_that_several_have_only_ones_own_count() {
     let house = House::new();
     for (text, importer) in [("one", 7), ("two", 8), ("three", 8)] {
