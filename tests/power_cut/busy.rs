@@ -10,7 +10,7 @@ use crate::work::{self, TEMPLATE};
 
 /// How many cuts, and with ZCHROOT_TEST_LONG=1.
 const CUTS: usize = 30;
-const LONG_CUTS: usize = 400;
+const LONG_CUTS: usize = 120;
 /// The longest time from one cut to the next, in milliseconds.
 const PAUSE: u64 = 160;
 const SEED: &str = "ZCHROOT_TEST_SEED";
