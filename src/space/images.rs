@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use super::gc::{Action, Gc, Item, Object};
 use crate::import::image::{Images, Listed, State};
 use crate::source::Error;
-use crate::store::{Digest, ImageTree};
+use crate::store::{Digest, ImageTree, Store};
 use crate::sys::file;
 
 const LOCK: &str = "image-";
@@ -63,7 +63,7 @@ impl Gc<'_> {
         if !tree.complete {
             return self.unless_in_use(Object::ImageDraft { image }, tree.created).map(Some);
         }
-        let clones = self.clones_that_stay(tree, others)?;
+        let clones = clones_that_stay(self.sessions.store(), tree, others)?;
         let listed = self.image_store().known(ImageTree { clones, ..tree.clone() })?;
         if listed.state(self.warm) != State::Cold {
             return Ok(None);
@@ -78,19 +78,6 @@ impl Gc<'_> {
             (Action::Remove, format!("{what}, last used {} s ago", age.as_secs()))
         };
         Ok(Some(self.unless_held(Item { object, action, reason, bytes: None })?))
-    }
-
-    /// Orphans keep no image: they go before it.
-    fn clones_that_stay(&self, tree: &ImageTree, others: &[Item]) -> Result<u64, Error> {
-        let goes =
-            |item: &&Item| item.action == Action::Remove && matches!(item.object, Object::SessionTree { .. });
-        if tree.clones == 0 || !others.iter().any(|item| goes(&item)) {
-            return Ok(tree.clones);
-        }
-        let sessions = self.sessions.store().image_sessions(&tree.digest)?;
-        let gone = others.iter().filter(goes).filter_map(|item| item.object.session());
-        let gone = gone.filter(|session| sessions.contains(session)).count() as u64;
-        Ok(tree.clones.saturating_sub(gone))
     }
 
     fn unless_in_use(&self, object: Object, made: SystemTime) -> Result<Item, Error> {
@@ -174,4 +161,21 @@ impl Object {
             _ => None,
         }
     }
+}
+
+/// Orphans keep no image: they go before it.
+pub(super) fn clones_that_stay(
+    store: &dyn Store,
+    tree: &ImageTree,
+    others: &[Item],
+) -> Result<u64, crate::store::Error> {
+    let goes =
+        |item: &&Item| item.action == Action::Remove && matches!(item.object, Object::SessionTree { .. });
+    if tree.clones == 0 || !others.iter().any(|item| goes(&item)) {
+        return Ok(tree.clones);
+    }
+    let sessions = store.image_sessions(&tree.digest)?;
+    let gone = others.iter().filter(goes).filter_map(|item| item.object.session());
+    let gone = gone.filter(|session| sessions.contains(session)).count() as u64;
+    Ok(tree.clones.saturating_sub(gone))
 }

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::gc::{Action, Item, Object};
+use super::images::clones_that_stay;
 use crate::import::image::{ImageRecord, Images, Listed};
 use crate::session::Sessions;
 use crate::store::{Digest, Error, Tree};
@@ -57,7 +58,7 @@ pub fn pressure(
         let is_it = |item: &Item| matches!(&item.object, Object::Image { image } if image == digest);
         others.iter().any(|item| item.action == Action::Remove && is_it(item))
     };
-    let mut weighed = weigh(sessions)?;
+    let mut weighed = weigh(sessions, others)?;
     weighed.retain(|image| !goes(&image.digest));
     let bytes = |image: &Digest| weighed.iter().find(|one| one.digest == *image).map(|one| one.bytes);
     let line = |image: Digest| Item {
@@ -92,7 +93,7 @@ pub fn relieve(
     Ok((items, troubles))
 }
 
-fn weigh(sessions: Sessions<'_>) -> Result<Vec<Weighed>, Error> {
+fn weigh(sessions: Sessions<'_>, others: &[Item]) -> Result<Vec<Weighed>, Error> {
     let store = sessions.store();
     let complete = store.images()?.into_iter().filter(|tree| tree.complete);
     complete
@@ -103,7 +104,8 @@ fn weigh(sessions: Sessions<'_>) -> Result<Vec<Weighed>, Error> {
                 None => store.used(&Tree::Image(tree.digest.clone()))?,
             };
             let used = record.map(|record| record.last_used);
-            Ok(Weighed { digest: tree.digest, bytes, used, idle: tree.clones == 0 })
+            let idle = clones_that_stay(store, &tree, others)? == 0;
+            Ok(Weighed { digest: tree.digest, bytes, used, idle })
         })
         .collect()
 }

@@ -141,8 +141,15 @@ pub(crate) fn nothing_while_blind(lab: &Lab) {
 
 /// Orphans keep no images, so the order matters: a dry run knows it too.
 pub(crate) fn an_orphan_and_its_image(lab: &Lab) {
-    let config = lab.read("/etc/zchroot/zchroot.toml");
-    lab.configure(&format!("{config}[images]\nwarm = \"0\"\n"));
+    orphans_and_images(lab, "warm = \"0\"\n");
+}
+
+/// As [`an_orphan_and_its_image`], where images go for want of room alone.
+pub(crate) fn an_orphan_and_its_image_under_pressure(lab: &Lab) {
+    orphans_and_images(lab, "warm = \"inf\"\nquota = \"1K\"\n");
+}
+
+fn orphans_and_images(lab: &Lab, images: &str) {
     let tree = lab.path().join("tree");
     let image = |name: &str| {
         crate::harness::tree::make(&tree);
@@ -164,6 +171,8 @@ pub(crate) fn an_orphan_and_its_image(lab: &Lab) {
         let items = json["items"].as_array().unwrap().iter().filter(|item| item["action"] == "remove");
         items.map(|item| format!("{} {}{}", item["kind"], item["session"], item["image"])).collect()
     };
+    let config = lab.read("/etc/zchroot/zchroot.toml");
+    lab.configure(&format!("{config}[images]\n{images}"));
     let dry = lab.zchroot(["gc", "--dry-run", "--json"]).ok();
     let real = lab.zchroot(["gc", "--json"]).ok();
     assert_eq!(removed(&dry), removed(&real));

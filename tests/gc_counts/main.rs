@@ -45,6 +45,9 @@ on_both! {
         counts::a_tree_that_is_used_stays;
     dir_gc_takes_an_orphan_and_the_image_that_it_kept_in_one_pass
         zfs_gc_takes_an_orphan_and_the_image_that_it_kept_in_one_pass counts::an_orphan_and_its_image;
+    dir_gc_under_pressure_takes_an_orphan_and_the_image_that_it_kept_in_one_pass
+        zfs_gc_under_pressure_takes_an_orphan_and_the_image_that_it_kept_in_one_pass
+        counts::an_orphan_and_its_image_under_pressure;
     dir_gc_takes_nothing_while_something_cannot_be_read zfs_gc_takes_nothing_while_something_cannot_be_read
         counts::nothing_while_blind;
 }
