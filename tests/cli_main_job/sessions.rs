@@ -1,6 +1,6 @@
 //! Named sessions: begin, exec, end.
 
-use crate::harness::{Installation, Order, program::binary};
+use crate::harness::{Installation, Order, program::binary, wait_until};
 
 #[test]
 fn dir_a_named_session_is_entered_any_number_of_times_until_it_is_ended() {
@@ -164,5 +164,29 @@ fn dir_who_enters_a_session_does_not_make_its_cgroup_anew() {
     assert_eq!(inside.line(), "in");
     host.zchroot(["end", "work"]).ok();
     inside.finish().exits(143);
+    host.assert_nothing_left();
+}
+
+/// Its name was given to another one while somebody who was to end it waited for its lock.
+#[test]
+fn dir_a_session_that_got_the_name_of_one_that_was_to_be_ended_stays() {
+    let host = Installation::with_demo();
+    host.zchroot(["begin", "demo", "-n", "work"]).ok();
+    let lock = std::fs::File::open(host.at("/run/zchroot/lock/session-work")).unwrap();
+    lock.lock().unwrap();
+    let end = host.order(["end", "work"]).start();
+    let record = "/var/lib/zchroot/sessions/work.toml";
+    wait_until("that it waits", || {
+        let call = std::fs::read_to_string(format!("/proc/{}/syscall", end.pid())).unwrap_or_default();
+        let sleeps = [libc::SYS_clock_nanosleep, libc::SYS_nanosleep].map(|number| number.to_string());
+        call.split(' ').next().is_some_and(|number| sleeps.iter().any(|sleep| sleep == number))
+    });
+    let created = host.read(record).lines().find(|line| line.starts_with("created = ")).unwrap().to_owned();
+    host.write(record, &host.read(record).replace(&created, "created = \"2020-01-01T00:00:00Z\""));
+    drop(lock);
+    end.finish().exits(4).says("there is no session work");
+    assert_eq!(host.sessions(), ["work"]);
+    host.zchroot(["exec", "work", "-d", "/", "--", "true"]).ok();
+    host.zchroot(["end", "work"]).ok();
     host.assert_nothing_left();
 }
