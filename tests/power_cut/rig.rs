@@ -146,7 +146,10 @@ fn walk(top: &Path, folder: &Path, found: &mut BTreeMap<String, String>) {
         match (std::fs::read_link(&path), path.is_dir()) {
             (Ok(target), _) => drop(found.insert(name, target.display().to_string())),
             (_, true) => walk(top, &path, found),
-            (_, false) => drop(found.insert(name, std::fs::read_to_string(&path).unwrap())),
+            (_, false) => {
+                let bytes = std::fs::read(&path).unwrap();
+                found.insert(name, String::from_utf8_lossy(&bytes).into_owned());
+            }
         }
     }
 }

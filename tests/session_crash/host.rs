@@ -160,16 +160,18 @@ impl Host {
         let images = list["images"].as_array().unwrap().iter();
         let digests: Vec<&str> = images.map(|image| image["digest"].as_str().unwrap()).collect();
         let mut found = Vec::new();
-        for (folder, before, after) in [
-            ("/var/lib/zchroot/images", "", ".toml"),
-            ("/var/lib/zchroot/store/images", "", ""),
-            ("/run/zchroot/lock", "image-", ""),
-        ] {
+        let places: [(&str, &str, &[&str]); 3] = [
+            ("/var/lib/zchroot/images", "", &[".toml", ".files"]),
+            ("/var/lib/zchroot/store/images", "", &[""]),
+            ("/run/zchroot/lock", "image-", &[""]),
+        ];
+        for (folder, before, afters) in places {
             let Ok(entries) = std::fs::read_dir(self.at(folder)) else { continue };
             let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
             let is_known = |name: &str| {
-                let digits = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-                digits.is_some_and(|digits| digests.contains(&digits))
+                let rest = name.strip_prefix(before).unwrap_or_default();
+                let mut digits = afters.iter().filter_map(|after| rest.strip_suffix(after));
+                digits.any(|digits| digests.contains(&digits))
             };
             let unknown = names.filter(|name| name.starts_with(before) && !is_known(name));
             found.extend(unknown.map(|name| format!("of an image: {folder}/{name}")));
