@@ -56,6 +56,8 @@ impl Count {
     /// Prints the counts; fails on a violation, and if a state that has to be hit was not.
     pub fn finish(self, what: &str, begun: Instant, wanted: &[&str]) {
         let states: Vec<String> = self.states.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        // The first line of a test stands behind its name, and counts stand at the beginning of one.
+        println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
         println!(
             "crash-count: cuts={} judged={} violations={}",
             self.cuts,
@@ -63,7 +65,6 @@ impl Count {
             self.violations.len()
         );
         println!("crash-count: states {}", states.join(" "));
-        println!("{what}: {:.1} s", begun.elapsed().as_secs_f64());
         assert!(self.violations.is_empty(), "{:#?}", self.violations);
         for state in wanted {
             assert!(state::ALL.contains(state), "{state} is not in the list of states");
