@@ -211,13 +211,13 @@ fn random_programs(backend: Backend) {
 }
 
 #[test]
-fn random_programs_with_crashes_on_the_model_of_zfs() {
-    let name = "programs::random_programs_with_crashes_on_the_model_of_zfs";
+fn crash_random_programs_on_the_model_of_zfs() {
+    let name = "programs::crash_random_programs_on_the_model_of_zfs";
     inside(name).then(|| random_programs(Backend::Fake));
 }
 
 #[test]
-fn random_programs_with_crashes_on_directories() {
-    let name = "programs::random_programs_with_crashes_on_directories";
+fn crash_random_programs_on_directories() {
+    let name = "programs::crash_random_programs_on_directories";
     inside(name).then(|| random_programs(Backend::Dir));
 }
