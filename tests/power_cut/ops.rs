@@ -94,6 +94,8 @@ impl Ops {
             let begun = op.begun < cut.done;
             for (name, comes) in op.whats.iter().filter_map(&which) {
                 let fate = match (comes, done, begun) {
+                    // What earlier calls made of it is so until it comes again.
+                    (true, false, false) if fates.contains_key(name) => continue,
                     (true, true, _) => Fate::Stands,
                     (true, false, false) | (false, true, _) => Fate::Gone,
                     (_, false, true) => Fate::Either,
