@@ -1,7 +1,7 @@
 //! The reserve: room that is given up when a commit, the end of a session or gc would otherwise fail, and taken
 //! again only when there is room for it twice over, so that it does not go to and fro at the limit.
 
-use crate::store::{ErrorKind, Outcome, Result, Space, Store};
+use crate::store::{ErrorKind, Outcome, Reserve, Result, Space, Store};
 
 /// What came of laying it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,17 @@ pub enum Laying {
 /// # Errors
 /// The store cannot be read, or refused.
 pub fn lay(store: &dyn Store) -> Result<Laying> {
-    let reserve = store.reserve()?;
+    loop {
+        let seen = store.reserve()?;
+        let laying = lay_seen(store, seen)?;
+        // Who lays it meanwhile takes the room that was looked for.
+        if !matches!(laying, Laying::Deferred { .. }) || store.reserve()? == seen {
+            return Ok(laying);
+        }
+    }
+}
+
+fn lay_seen(store: &dyn Store, reserve: Reserve) -> Result<Laying> {
     if reserve.laid == reserve.size {
         return Ok(Laying::AsItWas);
     }
@@ -68,5 +78,16 @@ mod tests {
         assert_eq!(store.release_reserve().unwrap(), Outcome::Changed);
         assert_eq!(store.release_reserve().unwrap(), Outcome::Unchanged);
         assert_eq!(lay(&store).unwrap(), Laying::Deferred { wanted: 200, available: 0 });
+    }
+
+    #[test]
+    fn who_finds_no_room_since_another_has_laid_it_is_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FakeStore::new(folder.path());
+        store.set_reserve(100);
+        store.set_space(Space { available: 250, total: 1000 });
+        store.lay_before_the_next_look();
+        assert_eq!(lay(&store).unwrap(), Laying::AsItWas);
+        assert_eq!(store.space().unwrap().available, 150);
     }
 }

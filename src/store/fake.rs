@@ -16,6 +16,7 @@ mod pool;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
@@ -37,6 +38,7 @@ pub struct FakeStore {
     pool: Arc<Mutex<Pool>>,
     space: Arc<Mutex<Space>>,
     reserve: Arc<Mutex<Reserve>>,
+    laid_before_the_next_look: Arc<AtomicBool>,
     folder: PathBuf,
 }
 
@@ -81,6 +83,7 @@ impl FakeStore {
             pool: Arc::new(Mutex::new(Pool::new(folder))),
             space: Arc::new(Mutex::new(space)),
             reserve: Arc::default(),
+            laid_before_the_next_look: Arc::default(),
             folder: folder.to_owned(),
         }
     }
@@ -113,6 +116,11 @@ impl FakeStore {
     /// Sets what [`Store::space`] says.
     pub fn set_space(&self, space: Space) {
         *self.space.lock().unwrap_or_else(PoisonError::into_inner) = space;
+    }
+
+    /// Has somebody else lay the reserve right before [`Store::space`] answers the next time.
+    pub fn lay_before_the_next_look(&self) {
+        self.laid_before_the_next_look.store(true, Ordering::Relaxed);
     }
 
     fn lay_bytes(&self, bytes: u64) -> Result<Outcome> {
@@ -264,7 +272,12 @@ impl Store for FakeStore {
     }
 
     fn space(&self) -> Result<Space> {
-        Ok(*self.space.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut space = self.space.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.laid_before_the_next_look.swap(false, Ordering::Relaxed) {
+            self.lay_reserve()?;
+            space.available -= self.reserve()?.laid;
+        }
+        Ok(*space)
     }
 
     fn reserve(&self) -> Result<Reserve> {

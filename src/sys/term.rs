@@ -40,10 +40,11 @@ pub(super) struct Terminal {
 impl Terminal {
     /// Remembers the terminal on standard input; `None` if there is none or it is not ours at the moment.
     pub(super) fn remember() -> Option<Self> {
-        let group = rustix::process::getpgrp();
-        let foreground = rustix::termios::tcgetpgrp(tty()).ok()?;
+        let group = rustix::termios::tcgetpgrp(tty()).ok()?;
         let attributes = rustix::termios::tcgetattr(tty()).ok()?;
-        (foreground == group).then_some(Self { attributes, group })
+        // Not rustix's: in a namespace of processes that does not have the group's leader the answer is 0, no Pid of it.
+        let own = nix::unistd::getpgrp();
+        (own.as_raw() == group.as_raw_nonzero().get()).then_some(Self { attributes, group })
     }
 
     /// Takes the terminal back after a shell that had it to itself, as it was.

@@ -68,3 +68,13 @@ fn what_is_no_terminal_has_no_name_and_no_attributes_to_keep() {
     });
     assert_eq!(status, 0);
 }
+
+#[test]
+fn sys_root_a_terminal_whose_foreground_is_outside_of_the_namespace_is_not_ours() {
+    let (outer, _master) = on_terminal(|| {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID).unwrap();
+        let inner = fork(|| i32::from(term::Terminal::remember().is_some()));
+        i32::from(inner.wait() != Ended::Exited(0))
+    });
+    assert_eq!(outer.wait(), Ended::Exited(0));
+}
