@@ -22,16 +22,43 @@ use crate::template::{self, Profile, Template};
 pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     context.require_root("create")?;
     let from: import::Source = args.from.parse().map_err(|error| Error::new(Status::Usage, error))?;
-    let from: import::Source = from.map_path(|path| absolute(&context.process, path))?;
+    let from = from.map_path(|path| absolute(&context.process, path))?;
+    let definition =
+        Definition { text: FIRST_DEFINITION, remark: "it lets root alone in, see zchroot-templates(5)" };
+    first(&First { name: &args.template, from, message: args.message.clone(), definition }, context)
+}
+
+/// A template's definition, where it has none yet.
+pub(crate) struct Definition<'a> {
+    pub(crate) text: &'a str,
+    /// What is said of it when it is written.
+    pub(crate) remark: &'a str,
+}
+
+/// A first version.
+pub(crate) struct First<'a> {
+    pub(crate) name: &'a TemplateName,
+    pub(crate) from: import::Source,
+    /// What the history says of it.
+    pub(crate) message: Option<String>,
+    pub(crate) definition: Definition<'a>,
+}
+
+/// Makes a template's first version, and its definition if there is none.
+///
+/// # Errors
+/// It has a version, the source cannot be read, or there is no room; then nothing of it is left.
+pub(crate) fn first(new: &First<'_>, context: &Context) -> Result<Status, Error> {
+    let First { name, from, message, definition } = new;
     // A wrong path is found before anything is made.
     let mut opened = Some(from.open()?);
     let _held = Context::hold_signals()?;
-    let admitted = admit(context, &format!("create {}", args.template), None, Tell::Always)?;
-    let (template, written) = define(&args.template, context)?;
-    let version = room::filling(context, &format!("create {}", template.name), size(&from), || {
+    let admitted = admit(context, &format!("create {name}"), None, Tell::Always)?;
+    let (template, written) = define(name, definition, context)?;
+    let version = room::filling(context, &format!("create {}", template.name), size(from), || {
         // An archive is read from its beginning again.
         let opened = opened.take().map_or_else(|| from.open(), Ok)?;
-        first_version(&template, Filling { from: from.clone(), opened }, args.message.clone(), context)
+        first_version(&template, Filling { from: from.clone(), opened }, message.clone(), context)
     });
     // A definition of ours without a version is half a template.
     if let (Err(_), Some(path)) = (&version, &written) {
@@ -169,8 +196,15 @@ fn not_made(id: &SessionId, error: crate::source::Error, context: &Context) -> E
     error.into()
 }
 
-/// The template's definition; a first one, which lets root alone in, is written where there is none, and named.
-fn define(name: &TemplateName, context: &Context) -> Result<(Template, Option<PathBuf>), Error> {
+/// The template's definition; if there is none it is written, and named.
+///
+/// # Errors
+/// It cannot be written, or says something wrong.
+pub(crate) fn define(
+    name: &TemplateName,
+    definition: &Definition<'_>,
+    context: &Context,
+) -> Result<(Template, Option<PathBuf>), Error> {
     match template::template(&context.layout, name.as_str()) {
         Err(template::Error::NoTemplate { .. }) => {}
         other => return Ok((other?, None)),
@@ -179,9 +213,9 @@ fn define(name: &TemplateName, context: &Context) -> Result<(Template, Option<Pa
     let path = dir.join(format!("{name}.toml"));
     raised(|| {
         file::make_dirs(&dir, 0o755)?;
-        file::replace(&path, FIRST_DEFINITION)
+        file::replace(&path, definition.text)
     })?;
-    context.note(&format!("wrote {}: it lets root alone in, see zchroot-templates(5)", path.display()));
+    context.note(&format!("wrote {}: {}", path.display(), definition.remark));
     Ok((template::template(&context.layout, name.as_str())?, Some(path)))
 }
 
