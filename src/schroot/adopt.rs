@@ -11,7 +11,7 @@ use super::config::{self, Loaded};
 use super::say::Line;
 use crate::cli::args::Adopt;
 use crate::cli::context::Context;
-use crate::cli::create::{self, Definition};
+use crate::cli::create::{self, Definition, Origin};
 use crate::cli::{Error, Status, output};
 use crate::import;
 use crate::session::record::Records;
@@ -19,7 +19,7 @@ use crate::store::TemplateName;
 use crate::sys::file;
 use crate::sys::privilege::raised;
 use crate::template::{self, Template};
-use plan::{MARK, Plan, World};
+use plan::{From, MARK, Plan, World};
 
 /// The longest definition that is looked at.
 const LIMIT: u64 = 1 << 20;
@@ -52,9 +52,12 @@ pub(crate) fn adopt(args: &Adopt, context: &Context) -> Result<Status, Error> {
         create::define(&plan.template, &definition, context)?;
         context.note(&format!("template {}: has its versions still; nothing was copied", plan.template));
     } else {
-        let message = Some(format!("adopted from {}", plan.from.display()));
-        let from = import::Source::Path(plan.from.clone());
-        create::first(&create::First { name: &plan.template, from, message, definition }, context)?;
+        let message = Some(format!("adopted from {}", plan.from));
+        let origin = match &plan.from {
+            From::Path(path) => Origin::Source(import::Source::Path(path.clone())),
+            From::Dataset(dataset) => Origin::Dataset(dataset.clone()),
+        };
+        create::first(&create::First { name: &plan.template, origin, message, definition }, context)?;
     }
     finish(&plan, args)
 }
@@ -112,7 +115,7 @@ fn show(plan: &Plan, path: &std::path::Path, args: &Adopt, context: &Context) ->
         Some(current) => {
             format!("template {template} has its versions still, current {current}: nothing is copied")
         }
-        None => format!("template {template}: its first version from {} ({kind})", from.display()),
+        None => format!("template {template}: its first version from {from} ({kind})"),
     })?;
     output::line(&format!("{}:", path.display()))?;
     definition.lines().try_for_each(|line| output::line(format!("    {line}").trim_end()))?;

@@ -75,7 +75,7 @@ fn dir_adopt_says_first_what_it_would_do() {
     assert!(plan.text().starts_with(&first), "{plan}");
     assert!(plan.text().contains("    users = [\"nobody\"]\n"), "{plan}");
     let json = host.zchroot(["adopt", "sid", "-n", "--json"]).json();
-    assert_eq!(json["plan"]["from"], source.to_str().unwrap());
+    assert_eq!(json["plan"]["from"]["path"], source.to_str().unwrap());
     assert_eq!(templates(&host), [] as [&str; 0]);
     host.assert_nothing_left();
 }

@@ -1,5 +1,6 @@
 //! What becomes of a chroot's definition when it is adopted: a source, and the text of a template. Pure.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -21,12 +22,30 @@ pub(super) struct Plan {
     /// Of which type the chroot is.
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
-    /// The directory or the archive that has the tree.
-    pub(super) from: PathBuf,
+    pub(super) from: From,
     /// The text of the template's definition.
     pub(super) definition: String,
     /// What is different from then on.
     pub(super) notes: Vec<String>,
+}
+
+/// What has the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum From {
+    /// A directory or an archive.
+    Path(PathBuf),
+    /// A dataset of ZFS.
+    Dataset(String),
+}
+
+impl fmt::Display for From {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Dataset(name) => name.fmt(f),
+        }
+    }
 }
 
 /// What is there already.
@@ -48,23 +67,24 @@ pub(super) fn plan(chroot: &Definition, world: &World<'_>) -> Result<Plan, Strin
     let definition = definition(chroot, world, &mut notes);
     if matches!(chroot.kind, Kind::Plain { .. } | Kind::Directory { union: None, .. }) {
         let change = format!("to change it: zchroot update {template}, or schroot -c source:{template}");
-        notes.push(format!(
-            "what sessions change goes with them, and does not stay in {}; {change}",
-            from.display()
-        ));
+        notes.push(format!("what sessions change goes with them, and does not stay in {}; {change}", from));
     }
     left_out(chroot, &mut notes);
     Ok(Plan { template, kind: chroot.kind.word(), from, definition, notes })
 }
 
-fn source(kind: &Kind) -> Result<PathBuf, String> {
+fn source(kind: &Kind) -> Result<From, String> {
+    let refuse =
+        |location: &str, what: &str| Err(format!("its tree lies at {location} in {what}, not at its top"));
     match kind {
-        Kind::Plain { directory } | Kind::Directory { directory, .. } => Ok(directory.into()),
-        Kind::BtrfsSnapshot { source, .. } => Ok(source.into()),
-        Kind::File { file, location } if location.is_empty() => Ok(file.into()),
-        Kind::File { location, .. } => {
-            Err(format!("its tree lies at {location} in the archive, not at its top"))
+        Kind::Plain { directory } | Kind::Directory { directory, .. } => Ok(From::Path(directory.into())),
+        Kind::BtrfsSnapshot { source, .. } => Ok(From::Path(source.into())),
+        Kind::File { file, location } if location.is_empty() => Ok(From::Path(file.into())),
+        Kind::File { location, .. } => refuse(location, "the archive"),
+        Kind::ZfsSnapshot { dataset, mount, .. } if mount.location.is_empty() => {
+            Ok(From::Dataset(dataset.clone()))
         }
+        Kind::ZfsSnapshot { mount, .. } => refuse(&mount.location, "the dataset"),
         other => Err(format!("chroots of type {} cannot be adopted", other.word())),
     }
 }

@@ -29,10 +29,20 @@ fn directory() -> Kind {
     Kind::Directory { directory: "/srv/sid".to_owned(), union: None }
 }
 
+fn zfs(location: &str) -> Kind {
+    let mount = Mountable { location: location.to_owned(), ..Mountable::default() };
+    Kind::ZfsSnapshot { dataset: "tank/sid".to_owned(), options: String::new(), mount }
+}
+
+#[test]
+fn a_dataset_is_cloned() {
+    assert_eq!(plan(&sid(zfs("")), &WORLD).unwrap().from, From::Dataset("tank/sid".to_owned()));
+}
+
 #[test]
 fn what_is_planned_is_a_template() {
     let plan = plan(&sid(directory()), &WORLD).unwrap();
-    assert_eq!((plan.kind, plan.from.as_path()), ("directory", Path::new("/srv/sid")));
+    assert_eq!((plan.kind, &plan.from), ("directory", &From::Path("/srv/sid".into())));
     let template = Template::from_text(plan.template, &plan.definition, Path::new("sid.toml")).unwrap();
     assert_eq!(template.description, "Debian \"sid\"\\amd64");
     assert_eq!(template.aliases.iter().map(TemplateName::as_str).collect::<Vec<_>>(), ["unstable"]);
@@ -89,6 +99,7 @@ fn what_has_no_tree_that_can_be_read_is_refused() {
     let mount = Mountable::default;
     for (kind, why) in [
         (Kind::File { file: "/a.tar".to_owned(), location: "/sid".to_owned() }, "/sid in the archive"),
+        (zfs("/sid"), "/sid in the dataset"),
         (Kind::Loopback { file: "/a".to_owned(), mount: mount(), union: None }, "type loopback"),
         (Kind::Custom { purgeable: true }, "type custom"),
     ] {
