@@ -22,7 +22,7 @@ const SUITE: &str = "trixie";
 /// A package that needs nothing but libc.
 const PACKAGE: &str = "hello";
 /// Packages of a larger Debian.
-const MORE: &str = "ca-certificates,less,nano,procps";
+const MORE: &str = "less,nano";
 
 /// Show the main job on a real Debian tree: sessions, an update, nothing left over
 ///
