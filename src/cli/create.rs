@@ -216,6 +216,10 @@ fn commit_filled(
         Ok(())
     });
     if let Err(error) = filled {
+        if error.is_stuck() {
+            // Clearing up would wait for the store as the worker does.
+            return Err(error.hint("zchroot recover"));
+        }
         let cleared = raised(|| sources.abort(begun));
         if let Err(trouble) = cleared {
             Error::from(trouble).hint("zchroot recover").print();

@@ -72,6 +72,12 @@ impl Error {
         space::is_quota(self.cause.as_ref())
     }
 
+    /// Whether the store does not answer, so that clearing up would wait for ever.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.cause.downcast_ref().is_some_and(import::Error::is_stuck)
+    }
+
     /// What failed and its causes.
     #[must_use]
     pub fn text(&self) -> String {
@@ -199,7 +205,8 @@ impl From<import::Error> for Error {
             store::ErrorKind::Gone if error.is_of_image() => Status::NotFound,
             _ => Status::Failed,
         };
-        Self::new(status, error)
+        let hint = error.is_stuck().then(|| "zchroot gc".to_owned());
+        Self::with(status, error, hint)
     }
 }
 
