@@ -111,6 +111,7 @@ fn begin(
         image: None,
         owner: policy::owner(context),
         root_allowed: true,
+        commit_on_end: None,
         setup: source::setup(template),
     };
     let sources = context.sources()?;

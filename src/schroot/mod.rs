@@ -8,7 +8,7 @@
 //! - [`config`]: schroot.conf and chroot.d ([`keyfile`], [`fields`], [`keys`]) -> [`definition`]s; `ours`: templates
 //!   and sessions of zchroot as the same; templates win on a clash of names
 //! - [`catalogue`]: names, namespaces, aliases -> the chroots that are meant
-//! - [`show`] prints them; `act` works in them
+//! - [`show`] prints them; `act` works in them, `source` where that changes a template
 //! - [`say`]: whatever goes wrong is said in schroot's words, and the status is 1
 //!
 //! It has no lock and no state of its own, so nothing to recover: what it reads is the administrator's, what it
@@ -32,6 +32,7 @@ mod order_tests;
 mod ours;
 mod say;
 mod show;
+mod source;
 mod text;
 
 use std::ffi::{OsStr, OsString};

@@ -52,6 +52,7 @@ pub(crate) fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
         image: None,
         owner: Owner { uid: 0, name: "root".to_owned() },
         root_allowed: true,
+        commit_on_end: None,
         setup: Setup {
             profile: PROFILE_NAME.parse().unwrap(),
             shell: None,
