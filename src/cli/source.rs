@@ -238,7 +238,7 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
 pub(crate) fn end(begun: Begun, context: &Context) -> Result<SourceEnd, Error> {
     let (name, id) = (begun.record.template.clone(), begun.record.id.clone());
     let ended = saving(begun, &format!("commit {id}"), context, |sources, begun, profile| {
-        sources.end(begun, profile)
+        sources.end(begun, profile, None)
     })?;
     if matches!(ended, SourceEnd::Committed(_)) {
         settle(&name, context);

@@ -39,7 +39,7 @@ impl Sources<'_> {
     ///
     /// # Errors
     /// [`Error::NotByEnd`]: nothing was said. Else as [`Sources::commit`].
-    pub fn end(&self, begun: Begun, profile: &Profile) -> Result<SourceEnd, Error> {
+    pub fn end(&self, begun: Begun, profile: &Profile, message: Option<String>) -> Result<SourceEnd, Error> {
         let record = &begun.record;
         let when = record.commit_on_end.ok_or_else(|| Error::NotByEnd(record.id.clone()))?;
         if let Some(version) = self.committed_before(record)? {
@@ -57,7 +57,7 @@ impl Sources<'_> {
             Condition::CleanRuns => self.refuse_unclean(record),
             Condition::None => Ok(()),
         };
-        match committed.and_then(|()| self.commit_held(record, profile, None, condition)) {
+        match committed.and_then(|()| self.commit_held(record, profile, message, condition)) {
             Ok(version) => {
                 self.conclude(begun, &version.id);
                 Ok(SourceEnd::Committed(version))
