@@ -30,7 +30,7 @@ mod spec;
 mod trial;
 mod version;
 
-pub use create::SourceRequest;
+pub use create::{SourceRequest, Start};
 pub use end::SourceEnd;
 pub use error::Error;
 pub use history::{Entry, TreeState};

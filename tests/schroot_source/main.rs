@@ -21,23 +21,9 @@ mod world;
 #[allow(dead_code, reason = "a part of it is used")]
 mod zfs_pool;
 
-/// A test for each store.
-macro_rules! on_both {
-    ($($dir:ident $zfs:ident $body:path;)*) => {$(
-        #[test]
-        fn $dir() {
-            $body(&lab::Lab::on_directories());
-        }
+use harness::both::on_both;
 
-        #[test]
-        #[cfg(feature = "zfs")]
-        fn $zfs() {
-            $body(&lab::Lab::on_a_pool());
-        }
-    )*};
-}
-
-on_both! {
+on_both! { lab::Lab:
     dir_schroot_source_a_command_that_ends_well_is_committed
     zfs_schroot_source_a_command_that_ends_well_is_committed
     end::automatic;
