@@ -191,3 +191,20 @@ pub(crate) fn recovered(lab: &Lab) {
     assert_eq!(lab.what(), "saved");
     lab.nothing_left();
 }
+
+pub(crate) fn busy(lab: &Lab) {
+    let id = lab.begin(CAROL);
+    let lock = lab.world.bin(&format!("../run/zchroot/lock/session-{id}"));
+    let lock = std::fs::File::open(lock).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    // Force changes nothing, as in schroot.
+    let done = lab.schroot(CAROL, &["--force", "--end-session", "-c", &id]).exits(1);
+    let said =
+        format!("E: {id}: Chroot setup failed: stage=setup-stop: session {id} is in use by another zchroot");
+    assert_eq!(done.stderr.trim_end(), said);
+    gives(lab.run(CAROL, &id, "echo worked > /etc/what"), "");
+    drop(lock);
+    gives(lab.schroot(CAROL, &["--force", "--end-session", "-c", &id]), "");
+    assert_eq!(lab.what(), "worked");
+    lab.nothing_left();
+}

@@ -47,6 +47,9 @@ on_both! { lab::Lab:
     dir_schroot_source_a_session_is_recovered
     zfs_schroot_source_a_session_is_recovered
     end::recovered;
+    dir_schroot_source_a_session_that_somebody_works_on_is_not_ended
+    zfs_schroot_source_a_session_that_somebody_works_on_is_not_ended
+    end::busy;
     dir_schroot_source_a_command_that_fails_leaves_a_draft_that_can_be_committed
     zfs_schroot_source_a_command_that_fails_leaves_a_draft_that_can_be_committed
     kept::committed;
