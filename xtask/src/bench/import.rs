@@ -122,7 +122,7 @@ fn shared_in(text: &str) -> Option<String> {
 fn about_memory([peak, sharing]: &[Peak; 2]) -> String {
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
-        "{}\nWith another image in the store, on XFS, that has the same {} files of 4 KiB: {:.0} s, {} processes, {:.1} MiB \
+        "{}\nWith another image in the store, on XFS, and {} files of 4 KiB in each, a tenth of them the same: {:.0} s, {} processes, {:.1} MiB \
          together, at most {:.0} MiB: {}; {:.0} MiB were shared.\n",
         about_one(peak),
         sharing.files,

@@ -17,6 +17,8 @@ const FILES_OF_A_DIRECTORY: u64 = 500;
 /// How long a file is whose content nobody looks at; shorter ones than 4 KiB are not looked up in other images.
 const SMALL: usize = 7;
 const SHARED: usize = 4096;
+/// Of the second image every so many-th file is as in the first, at another time: a clone takes about a millisecond.
+const SAME: u64 = 10;
 /// For two images of such files; what is not written takes no room.
 const DISK: u64 = 24 << 30;
 /// A peak is kept by the kernel: what is missed is the last moment of a process only.
@@ -54,7 +56,8 @@ pub fn measure(program: &Path, work: &Path) -> Result<Peak> {
     peak
 }
 
-/// Imports a million files into a store on XFS that has an image with all of them already.
+/// Imports a million files into a store on XFS that has an image with a million already, a tenth of them the same. All
+/// are looked up.
 ///
 /// # Errors
 /// As [`measure`]; when there is no loop device, or nothing was shared.
@@ -167,7 +170,8 @@ fn peak_in(status: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-/// A tar archive of so many files of a length, each with another content, by zstd. Another time makes another archive.
+/// A tar archive of so many files of a length, each with another content, by zstd. At another time most of them have
+/// changed.
 fn pack(into: impl Write, files: u64, length: usize, time: u64) -> io::Result<()> {
     let mut builder = tar::Builder::new(zstd::Encoder::new(into, 1)?);
     let mut header = tar::Header::new_ustar();
@@ -180,7 +184,8 @@ fn pack(into: impl Write, files: u64, length: usize, time: u64) -> io::Result<()
             header.set_size(0);
             builder.append_data(&mut header, format!("{folder}/"), io::empty())?;
         }
-        let mut content = format!("{file:06}\n").repeat(length.div_ceil(SMALL));
+        let changed = if file % SAME == 0 { 0 } else { time };
+        let mut content = format!("{:06}\n", file + changed * files).repeat(length.div_ceil(SMALL));
         content.truncate(length);
         header.set_entry_type(tar::EntryType::Regular);
         header.set_mode(0o644);
