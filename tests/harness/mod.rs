@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses a part of the harness")]
 
 pub mod left;
+pub mod once;
 pub mod program;
 pub mod tree;
 

@@ -40,6 +40,10 @@ const PROGRAMS: [&str; 19] = [
     "systemd",
 ];
 
+/// The clients of schroot, and Debian's schroot to compare with.
+const CLIENTS: [&str; 8] =
+    ["sbuild", "autopkgtest", "piuparts", "schroot", "mmdebstrap", "dpkg-dev", "procps", "util-linux"];
+
 /// Which tests a run is of, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Tests<'a> {
@@ -54,7 +58,7 @@ pub struct Tests<'a> {
 /// When the tests do not build, or we can be root in no way.
 pub fn host(tests: Tests<'_>) -> Result<Tally> {
     ensure_cargo_tool("cargo-nextest")?;
-    debian::ensure_packages(&PROGRAMS)?;
+    debian::ensure_packages(if tests.kind == Kind::Clients { &CLIENTS } else { &PROGRAMS })?;
     let expression = select::expression(tests.kind, Place::Host, tests.filter)?;
     let dir = libzfs::target_dir().join("test-host");
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
@@ -62,7 +66,7 @@ pub fn host(tests: Tests<'_>) -> Result<Tally> {
     let (junit, config) = (dir.join("junit.xml"), dir.join("nextest.toml"));
     remove(&junit)?;
     let report = junit.to_str().context("the target directory's path is no UTF-8")?;
-    fs::write(&config, tests.effort.profile("host", report))?;
+    fs::write(&config, tests.effort.profile("host", report, tests.kind))?;
     let mut command = nextest(&["run", "--profile", "host"], &expression)?;
     command.arg("--tool-config-file").arg(format!("xtask:{}", config.display()));
     command.args(["--no-tests", "pass", "--no-input-handler"]).envs(tests.effort.environment());
