@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::checks::{cargo, ensure_cargo_tool};
+use super::clients;
 use super::effort::Effort;
 use super::select::{self, Kind, Place};
 use super::tally::{Skip, Tally};
@@ -40,10 +41,6 @@ const PROGRAMS: [&str; 19] = [
     "systemd",
 ];
 
-/// The clients of schroot, and Debian's schroot to compare with.
-const CLIENTS: [&str; 8] =
-    ["sbuild", "autopkgtest", "piuparts", "schroot", "mmdebstrap", "dpkg-dev", "procps", "util-linux"];
-
 /// Which tests a run is of, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Tests<'a> {
@@ -58,8 +55,12 @@ pub struct Tests<'a> {
 /// When the tests do not build, or we can be root in no way.
 pub fn host(tests: Tests<'_>) -> Result<Tally> {
     ensure_cargo_tool("cargo-nextest")?;
-    debian::ensure_packages(if tests.kind == Kind::Clients { &CLIENTS } else { &PROGRAMS })?;
     let expression = select::expression(tests.kind, Place::Host, tests.filter)?;
+    let clients = tests.kind == Kind::Clients;
+    if clients && tests.filter.is_some() && matching(&list(&expression)?).next().is_none() {
+        return Ok(Tally::default());
+    }
+    debian::ensure_packages(if clients { &clients::PACKAGES } else { &PROGRAMS })?;
     let dir = libzfs::target_dir().join("test-host");
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     let dir = dir.canonicalize()?;
@@ -75,6 +76,9 @@ pub fn host(tests: Tests<'_>) -> Result<Tally> {
     if tests.kind == Kind::Crash {
         // They wait half of the time: for the kernel, to take mounts and namespaces away.
         command.args(["--test-threads", &(2 * cores()).to_string()]);
+    }
+    if clients {
+        command.env("ZCHROOT_TEST_PROGRAM", clients::program()?);
     }
     as_root(&mut command)?;
     let status = program::shown(&mut command)?;
