@@ -15,3 +15,9 @@ pub mod sys;
 pub mod template;
 #[cfg(feature = "zfs")]
 pub mod zfs;
+
+/// Runs the program by the name that it is called by.
+#[must_use]
+pub fn main(program: &std::ffi::OsStr) -> std::process::ExitCode {
+    if schroot::is_name(program) { schroot::main() } else { cli::main(schroot::adopt) }
+}

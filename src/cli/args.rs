@@ -1,5 +1,6 @@
 //! The command line: every command, option and help text.
 
+mod adopt;
 mod image;
 mod look;
 mod room;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use adopt::Adopt;
 pub(super) use image::{Image, ImageCommand, ImageImport, ImageList, ImageRemove};
 pub(super) use look::{Diff, SourceRebase, Verify};
 use room::quota;
@@ -65,6 +67,8 @@ pub enum Command {
     Init(Init),
     /// Make the first version of a template
     Create(Create),
+    /// Make a template of a chroot that schroot.conf defines
+    Adopt(Adopt),
     /// List templates and sessions
     List(List),
     /// Show one template or session

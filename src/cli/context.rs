@@ -50,7 +50,7 @@ impl Context {
     }
 
     /// The store that the configuration names.
-    pub(super) fn store(&self) -> Result<&dyn Store, Error> {
+    pub(crate) fn store(&self) -> Result<&dyn Store, Error> {
         if let Some(store) = self.store.get() {
             return Ok(store.as_ref());
         }
@@ -96,7 +96,7 @@ impl Context {
     }
 
     /// Refuses whoever is not root.
-    pub(super) fn require_root(&self, command: &str) -> Result<(), Error> {
+    pub(crate) fn require_root(&self, command: &str) -> Result<(), Error> {
         if self.process.caller().is_root() {
             Ok(())
         } else {
@@ -105,7 +105,7 @@ impl Context {
     }
 
     /// A note for people, unless they asked for quiet.
-    pub(super) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         if !self.globals.quiet {
             output::note(text);
         }

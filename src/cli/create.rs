@@ -1,6 +1,6 @@
 //! `zchroot create`: a template's first version.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::admit::{Tell, admit};
 use super::args::Create;
@@ -12,8 +12,8 @@ use crate::import;
 use crate::import::image::Asked;
 use crate::session::record::NewRecord;
 use crate::session::{self, Begun, Kind};
-use crate::source::{SourceRequest, Version};
-use crate::store::{Digest, Progress, SessionId, TemplateName};
+use crate::source::{SourceRequest, Start, Version};
+use crate::store::{Progress, SessionId, TemplateName};
 use crate::sys::file;
 use crate::sys::privilege::raised;
 use crate::sys::signals;
@@ -22,16 +22,58 @@ use crate::template::{self, Profile, Template};
 pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
     context.require_root("create")?;
     let from: import::Source = args.from.parse().map_err(|error| Error::new(Status::Usage, error))?;
-    let from: import::Source = from.map_path(|path| absolute(&context.process, path))?;
+    let from = from.map_path(|path| absolute(&context.process, path))?;
+    let definition =
+        Definition { text: FIRST_DEFINITION, remark: "it lets root alone in, see zchroot-templates(5)" };
+    let origin = Origin::Source(from);
+    first(&First { name: &args.template, origin, message: args.message.clone(), definition }, context)
+}
+
+/// A template's definition, where it has none yet.
+pub(crate) struct Definition<'a> {
+    pub(crate) text: &'a str,
+    /// What is said of it when it is written.
+    pub(crate) remark: &'a str,
+}
+
+/// Where a first version's tree comes from.
+pub(crate) enum Origin {
+    Source(import::Source),
+    /// A dataset that is not the store's, and is cloned.
+    Dataset(String),
+}
+
+/// A first version.
+pub(crate) struct First<'a> {
+    pub(crate) name: &'a TemplateName,
+    pub(crate) origin: Origin,
+    /// What the history says of it.
+    pub(crate) message: Option<String>,
+    pub(crate) definition: Definition<'a>,
+}
+
+/// Makes a template's first version, and its definition if there is none.
+///
+/// # Errors
+/// It has a version, the source cannot be read, or there is no room; then nothing of it is left.
+pub(crate) fn first(new: &First<'_>, context: &Context) -> Result<Status, Error> {
+    let First { name, origin, message, definition } = new;
     // A wrong path is found before anything is made.
-    let mut opened = Some(from.open()?);
+    let mut opened = match origin {
+        Origin::Source(from) => Some(from.open()?),
+        Origin::Dataset(_) => None,
+    };
     let _held = Context::hold_signals()?;
-    let admitted = admit(context, &format!("create {}", args.template), None, Tell::Always)?;
-    let (template, written) = define(&args.template, context)?;
-    let version = room::filling(context, &format!("create {}", template.name), size(&from), || {
-        // An archive is read from its beginning again.
-        let opened = opened.take().map_or_else(|| from.open(), Ok)?;
-        first_version(&template, Filling { from: from.clone(), opened }, args.message.clone(), context)
+    let admitted = admit(context, &format!("create {name}"), None, Tell::Always)?;
+    let (template, written) = define(name, definition, context)?;
+    let doing = format!("create {}", template.name);
+    let version = room::filling(context, &doing, size(origin), || match origin {
+        Origin::Source(from) => {
+            // An archive is read from its beginning again.
+            let opened = opened.take().map_or_else(|| from.open(), Ok)?;
+            first_version(&template, Filling { from: from.clone(), opened }, message.clone(), context)
+        }
+        Origin::Dataset(dataset) => from_dataset(&template, dataset, message.clone(), context),
     });
     // A definition of ours without a version is half a template.
     if let (Err(_), Some(path)) = (&version, &written) {
@@ -55,9 +97,9 @@ pub(super) fn run(args: &Create, context: &Context) -> Result<Status, Error> {
 }
 
 /// What a tree takes at least: what its archive does.
-fn size(from: &import::Source) -> u64 {
-    match from {
-        import::Source::Path(path) | import::Source::DockerArchive(path) => {
+fn size(origin: &Origin) -> u64 {
+    match origin {
+        Origin::Source(import::Source::Path(path) | import::Source::DockerArchive(path)) => {
             file::stat(path).ok().flatten().filter(|meta| meta.is_file()).map_or(0, |meta| meta.len())
         }
         _ => 0,
@@ -75,7 +117,7 @@ fn first_version(
     }
     // While the tree is filled it is a bare tree: nothing of the host is mounted over it.
     let bare = Profile::default();
-    let begun = begin(template, &bare, None, context)?;
+    let begun = begin(template, &bare, Start::Empty, context)?;
     fill(begun, filling, &bare, message, context)
 }
 
@@ -90,18 +132,25 @@ fn from_image(
     raised(|| sources.refuse_second(&template.name))?;
     let ready = image::import(context, &filling.from, filling.opened, &Asked::default())?;
     let bare = Profile::default();
-    let begun = begin(template, &bare, Some(&ready.digest), context)?;
+    let begun = begin(template, &bare, Start::Image(&ready.digest), context)?;
     drop(ready);
     let id = begun.record.id.clone();
     raised(|| sources.commit_first(begun, &bare, message)).map_err(|error| not_made(&id, error, context))
 }
 
-fn begin(
+/// The version is a clone of the dataset as it is now.
+fn from_dataset(
     template: &Template,
-    bare: &Profile,
-    image: Option<&Digest>,
+    dataset: &str,
+    message: Option<String>,
     context: &Context,
-) -> Result<Begun, Error> {
+) -> Result<Version, Error> {
+    let bare = Profile::default();
+    let begun = begin(template, &bare, Start::Dataset(dataset), context)?;
+    commit_filled(begun, &bare, message, context, |root| refuse_no_root(root, &dataset))
+}
+
+fn begin(template: &Template, bare: &Profile, start: Start<'_>, context: &Context) -> Result<Begun, Error> {
     let id = SessionId::generate(&template.name)
         .map_err(|error| session::Error::sys("name", "a new session", error))?;
     let new = NewRecord {
@@ -115,7 +164,7 @@ fn begin(
     };
     let sources = context.sources()?;
     let mut bar = context.bar();
-    Ok(raised(|| sources.begin_first(SourceRequest { new, profile: bare }, image, &mut bar))?)
+    Ok(raised(|| sources.begin_first(SourceRequest { new, profile: bare }, start, &mut bar))?)
 }
 
 /// A source, and what was opened of it.
@@ -124,7 +173,7 @@ struct Filling {
     opened: import::Opened,
 }
 
-/// Fills the draft and commits it; on failure nothing of it is left.
+/// Fills the draft and commits it.
 fn fill(
     begun: Begun,
     filling: Filling,
@@ -132,19 +181,35 @@ fn fill(
     message: Option<String>,
     context: &Context,
 ) -> Result<Version, Error> {
-    let sources = context.sources()?;
-    let root = context.layout.mount(&begun.record.id);
-    let mut bar = context.bar();
-    let filled = raised(|| {
-        let filled = import::fill(&filling.from, filling.opened, &root, &mut bar);
+    let Filling { from, opened } = filling;
+    commit_filled(begun, bare, message, context, |root| {
+        let mut bar = context.bar();
+        let filled = import::fill(&from, opened, root, &mut bar);
         bar.finish();
         filled?;
-        if !import::looks_like_root(&root)? {
-            return Err(Error::failed(format!(
-                "{} has neither usr nor bin in it: it is no root file system",
-                filling.from
-            )));
-        }
+        refuse_no_root(root, &from)
+    })
+}
+
+fn refuse_no_root(root: &Path, from: &dyn std::fmt::Display) -> Result<(), Error> {
+    if import::looks_like_root(root)? {
+        return Ok(());
+    }
+    Err(Error::failed(format!("{from} has neither usr nor bin in it: it is no root file system")))
+}
+
+/// Commits the draft that `fill` has seen to; on failure nothing of it is left.
+fn commit_filled(
+    begun: Begun,
+    bare: &Profile,
+    message: Option<String>,
+    context: &Context,
+    fill: impl FnOnce(&Path) -> Result<(), Error>,
+) -> Result<Version, Error> {
+    let sources = context.sources()?;
+    let root = context.layout.mount(&begun.record.id);
+    let filled = raised(|| {
+        fill(&root)?;
         if signals::asked_to_end().is_some() {
             return Err(Error::failed(format!("template {}: interrupted", begun.record.template)));
         }
@@ -169,8 +234,15 @@ fn not_made(id: &SessionId, error: crate::source::Error, context: &Context) -> E
     error.into()
 }
 
-/// The template's definition; a first one, which lets root alone in, is written where there is none, and named.
-fn define(name: &TemplateName, context: &Context) -> Result<(Template, Option<PathBuf>), Error> {
+/// The template's definition; if there is none it is written, and named.
+///
+/// # Errors
+/// It cannot be written, or says something wrong.
+pub(crate) fn define(
+    name: &TemplateName,
+    definition: &Definition<'_>,
+    context: &Context,
+) -> Result<(Template, Option<PathBuf>), Error> {
     match template::template(&context.layout, name.as_str()) {
         Err(template::Error::NoTemplate { .. }) => {}
         other => return Ok((other?, None)),
@@ -179,9 +251,9 @@ fn define(name: &TemplateName, context: &Context) -> Result<(Template, Option<Pa
     let path = dir.join(format!("{name}.toml"));
     raised(|| {
         file::make_dirs(&dir, 0o755)?;
-        file::replace(&path, FIRST_DEFINITION)
+        file::replace(&path, definition.text)
     })?;
-    context.note(&format!("wrote {}: it lets root alone in, see zchroot-templates(5)", path.display()));
+    context.note(&format!("wrote {}: {}", path.display(), definition.remark));
     Ok((template::template(&context.layout, name.as_str())?, Some(path)))
 }
 

@@ -7,7 +7,7 @@ mod admit;
 pub(crate) mod args;
 mod check;
 pub(crate) mod context;
-mod create;
+pub(crate) mod create;
 mod diff;
 mod end;
 pub(crate) mod error;
@@ -43,9 +43,12 @@ pub use exit::Status;
 use crate::sys::{log, startup};
 use context::Context;
 
+/// The one command that knows schroot's configuration, whose room stands on this one.
+pub(crate) type RunAdopt = fn(&args::Adopt, &Context) -> Result<Status, Error>;
+
 /// Runs the program.
 #[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main(adopt: RunAdopt) -> ExitCode {
     let process = match startup::harden() {
         Ok(process) => process,
         Err(error) => return end(Err(Error::new(Status::Failed, error))),
@@ -55,13 +58,14 @@ pub fn main() -> ExitCode {
         Err(status) => return status.into(),
     };
     log::init(cli.globals.verbose);
-    end(Context::open(process, cli.globals).and_then(|context| dispatch(cli.command, &context)))
+    end(Context::open(process, cli.globals).and_then(|context| dispatch(cli.command, &context, adopt)))
 }
 
-fn dispatch(command: Command, context: &Context) -> Result<Status, Error> {
+fn dispatch(command: Command, context: &Context, adopt: RunAdopt) -> Result<Status, Error> {
     match command {
         Command::Init(args) => init::run(&args, context),
         Command::Create(args) => create::run(&args, context),
+        Command::Adopt(args) => adopt(&args, context),
         Command::List(args) => list::run(&args, context),
         Command::Info(args) => info::run(&args, context),
         Command::History(args) => history::run(&args, context),

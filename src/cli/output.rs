@@ -25,7 +25,7 @@ pub(crate) fn note(text: &str) {
 ///
 /// # Errors
 /// As [`line`].
-pub(super) fn json<T: Serialize>(key: &str, data: &T) -> Result<(), Error> {
+pub(crate) fn json<T: Serialize>(key: &str, data: &T) -> Result<(), Error> {
     let document = serde_json::json!({ "format": 1, key: data });
     let text = serde_json::to_string_pretty(&document).map_err(io::Error::from);
     match text {

@@ -9,12 +9,14 @@
 //!   and sessions of zchroot as the same; templates win on a clash of names
 //! - [`catalogue`]: names, namespaces, aliases -> the chroots that are meant
 //! - [`show`] prints them; `act` works in them
+//! - [`adopt`]: what schroot.conf defines becomes a template: zchroot's own command, here for what it reads
 //! - [`say`]: whatever goes wrong is said in schroot's words, and the status is 1
 //!
 //! It has no lock and no state of its own, so nothing to recover: what it reads is the administrator's, what it
 //! begins is zchroot's. Ending it at any point leaves what ending the same command of zchroot's leaves.
 
 mod act;
+mod adopt;
 mod catalogue;
 mod chroot;
 mod config;
@@ -38,6 +40,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
+pub(crate) use adopt::adopt;
+
 use crate::cli::context::Context;
 use crate::cli::exit::Status;
 use crate::cli::{Globals, output};
@@ -50,13 +54,13 @@ use say::{Line, Trouble};
 
 /// Whether a program called by this name is to be schroot.
 #[must_use]
-pub fn is_name(program: &OsStr) -> bool {
+pub(crate) fn is_name(program: &OsStr) -> bool {
     Path::new(program).file_name() == Some(OsStr::new("schroot"))
 }
 
 /// Runs the program as schroot.
 #[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let process = match startup::harden() {
         Ok(process) => process,
         Err(error) => return fail(&Trouble::error(crate::sys::chain(&error)), false),

@@ -7,6 +7,17 @@ use crate::session::{self, Begun};
 use crate::store::{Digest, Progress, TemplateName, VersionId, pointer};
 use crate::template::Profile;
 
+/// What a template's first version starts as.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// Nothing: the caller fills it.
+    Empty,
+    /// A copy of an image, whose lock the caller holds.
+    Image(&'a Digest),
+    /// A clone of a dataset that is not the store's.
+    Dataset(&'a str),
+}
+
 /// What a source session is begun with.
 #[derive(Debug)]
 pub struct SourceRequest<'a> {
@@ -17,25 +28,26 @@ pub struct SourceRequest<'a> {
 }
 
 impl Sources<'_> {
-    /// Begins the session in which a template's first version is made: an empty draft, which the caller fills, or
-    /// a copy of an image, whose lock the caller holds. It stays planned until
-    /// [`Sources::commit_first`]: half a tree must neither be entered nor committed, and a crash ends it.
+    /// Begins the session in which a template's first version is made: a draft that starts as
+    /// `start` says. It stays planned until [`Sources::commit_first`]: half a tree must neither be entered nor committed, and a crash ends it.
     ///
     /// # Errors
     /// The template has a version already, or the session cannot be begun; then nothing of it is left.
     pub fn begin_first(
         &self,
         request: SourceRequest<'_>,
-        image: Option<&Digest>,
+        start: Start<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Begun, Error> {
         let template = request.new.template.clone();
         self.refuse_second(&template)?;
         let draft = new_version()?;
         let record = Record::planned(request.new, None, Some(draft.clone()));
-        let make = || match image {
-            Some(image) => Ok(self.store().draft_from_image(&template, &draft, image, progress)?),
-            None => Ok(self.store().draft_new(&template, &draft)?),
+        let store = self.store();
+        let make = || match start {
+            Start::Empty => Ok(store.draft_new(&template, &draft)?),
+            Start::Image(image) => Ok(store.draft_from_image(&template, &draft, image, progress)?),
+            Start::Dataset(dataset) => Ok(store.draft_from_dataset(&template, &draft, dataset)?),
         };
         Ok(self.sessions.begin_draft(record, request.profile, State::Planned, make)?)
     }

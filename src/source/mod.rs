@@ -29,7 +29,7 @@ mod spec;
 mod trial;
 mod version;
 
-pub use create::SourceRequest;
+pub use create::{SourceRequest, Start};
 pub use error::Error;
 pub use history::{Entry, TreeState};
 pub use keep::{Facts, Fate, Keep, Reason, fates};

@@ -278,6 +278,17 @@ pub trait Store: Images + fmt::Debug {
         progress: &mut dyn Progress,
     ) -> Result<()>;
 
+    /// Makes a draft that starts as a clone of a dataset that is not the store's, as it is at this instant, and the
+    /// template's container if it is the first. The dataset stays, and cannot go before what was cloned from it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Gone`] if there is no such dataset, [`ErrorKind::Unsupported`] if the store cannot clone it,
+    /// [`ErrorKind::Exists`] if the name is taken.
+    fn draft_from_dataset(&self, _template: &TemplateName, _draft: &VersionId, dataset: &str) -> Result<()> {
+        let why = "the store is not on ZFS, so it can clone no dataset";
+        Err(Error::new(ErrorKind::Unsupported, "clone", dataset, why))
+    }
+
     /// Destroys a draft. A complete version is never destroyed here.
     ///
     /// # Errors

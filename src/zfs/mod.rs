@@ -21,6 +21,7 @@
 //! record names them. A successor is promoted only by [`Store::settle`], after everybody was pointed to it:
 //! promoting moves the old snapshot, and a reader on its way to it would miss.
 
+mod adopt;
 mod engine;
 mod ffi;
 mod image;
@@ -293,6 +294,10 @@ impl Store for ZfsStore {
         // Straight to its last name: same parent, so promoting it later moves no space and renames nothing.
         let head = self.names.head(template, draft);
         self.at_version("clone", template, base, |snapshot| self.engine.clone_from(snapshot, &head))
+    }
+
+    fn draft_from_dataset(&self, template: &TemplateName, draft: &VersionId, dataset: &str) -> Result<()> {
+        self.adopt(template, draft, dataset)
     }
 
     fn draft_drop(&self, template: &TemplateName, draft: &VersionId) -> Result<Outcome> {

@@ -1,9 +1,11 @@
 //! gc: images that have not been used for the time of `warm` go, and what a crash left; what is in use stays.
 
-use super::{archive, images, import, nothing_of_images, on_both, waiting};
+use super::{archive, images, import, nothing_of_images, waiting};
+use crate::harness::both::on_both;
 use crate::host::Host;
 
 on_both! {
+    Host:
     dir_image_gc_takes_cold_ones_and_leaves_live_and_warm_ones zfs_image_gc_takes_cold_ones_and_leaves_live_and_warm_ones
         cold;
     dir_image_gc_takes_what_a_crash_left zfs_image_gc_takes_what_a_crash_left left;

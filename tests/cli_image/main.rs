@@ -21,27 +21,12 @@ mod zfs_pool;
 
 use std::process::Command;
 
+use harness::both::on_both;
 use harness::tree;
 use host::Host;
 
-/// A test for each store.
-macro_rules! on_both {
-    ($($dir:ident $zfs:ident $body:path;)*) => {$(
-        #[test]
-        fn $dir() {
-            $body(&$crate::host::Host::on_directories());
-        }
-
-        #[test]
-        #[cfg(feature = "zfs")]
-        fn $zfs() {
-            $body(&$crate::host::Host::on_a_pool());
-        }
-    )*};
-}
-pub(crate) use on_both;
-
 on_both! {
+    Host:
     dir_image_is_imported_once_listed_run_and_removed zfs_image_is_imported_once_listed_run_and_removed life;
     dir_image_that_something_is_cloned_from_stays zfs_image_that_something_is_cloned_from_stays busy;
     dir_image_of_which_a_template_is_made_may_go_or_is_live zfs_image_of_which_a_template_is_made_may_go_or_is_live

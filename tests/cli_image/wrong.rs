@@ -1,9 +1,11 @@
 //! What goes wrong: each with a status and a reason, and nothing is left.
 
-use super::{archive, images, import, nothing_of_images, on_both};
+use super::{archive, images, import, nothing_of_images};
+use crate::harness::both::on_both;
 use crate::host::Host;
 
 on_both! {
+    Host:
     dir_image_import_of_what_is_wrong_leaves_nothing zfs_image_import_of_what_is_wrong_leaves_nothing import_wrong;
     dir_image_that_is_not_there_is_not_found zfs_image_that_is_not_there_is_not_found missing;
 }

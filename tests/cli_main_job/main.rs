@@ -10,6 +10,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod adopt;
 mod create;
 mod diff;
 mod gc;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use zchroot::import::{self, Source};
 use zchroot::session::record::{NewRecord, Setup};
 use zchroot::session::{Begun, Kind, Owner, Request, Wish};
-use zchroot::source::{self, Rollback, SourceRequest, Version};
+use zchroot::source::{self, Rollback, SourceRequest, Start, Version};
 use zchroot::space::Gc;
 use zchroot::store::{MountOptions, Published, SessionId, Silent, TemplateName, Tree, VersionId, pointer};
 use zchroot::sys::enter::Ended;
@@ -86,7 +86,7 @@ impl Handles<'_> {
         // A tree that is being filled is a bare one.
         let profile = Profile::default();
         let request = SourceRequest { new, profile: &profile };
-        let begun = self.sources.begin_first(request, None, &mut Silent).map_err(told)?;
+        let begun = self.sources.begin_first(request, Start::Empty, &mut Silent).map_err(told)?;
         let id = begun.record.id.clone();
         let source = Source::Path(world.host().join("source"));
         let at = self.layout.mount(&id);

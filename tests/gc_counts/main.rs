@@ -20,23 +20,10 @@ mod lab;
 #[path = "../zfs_pool/mod.rs"]
 mod zfs_pool;
 
-/// A test for each store.
-macro_rules! on_both {
-    ($($dir:ident $zfs:ident $body:path;)*) => {$(
-        #[test]
-        fn $dir() {
-            $body(&$crate::lab::Lab::on_directories());
-        }
-
-        #[test]
-        #[cfg(feature = "zfs")]
-        fn $zfs() {
-            $body(&$crate::lab::Lab::on_a_pool());
-        }
-    )*};
-}
+use harness::both::on_both;
 
 on_both! {
+    lab::Lab:
     dir_gc_of_150_old_orphans_40_young_and_20_in_use_takes_exactly_the_150
         zfs_gc_of_150_old_orphans_40_young_and_20_in_use_takes_exactly_the_150 counts::exactly_the_old_orphans;
     dir_gc_beside_a_flood_of_begins_takes_nothing_that_is_in_use_or_young

@@ -5,6 +5,7 @@
 //! Each test crate uses a part of what is here.
 #![allow(dead_code, unreachable_pub, reason = "each test crate uses a part of the harness")]
 
+pub mod both;
 pub mod left;
 pub mod once;
 pub mod program;

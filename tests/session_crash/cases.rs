@@ -4,86 +4,72 @@ use std::cell::Cell;
 
 use crate::crash::{Case, crash};
 use crate::harness;
+use crate::harness::both::on_both;
 use crate::host::{Host, STAMP};
 use crate::looks::{pin, rebase, verify};
 
-/// A test for each store.
-macro_rules! on_both {
-    ($($dir:ident $zfs:ident $body:ident)*) => {$(
-        #[test]
-        fn $dir() {
-            $body(&Host::on_directories());
-        }
-
-        #[test]
-        #[cfg(feature = "zfs")]
-        fn $zfs() {
-            $body(&Host::on_a_pool());
-        }
-    )*};
-}
-
 on_both! {
+    Host:
     dir_crash_create_leaves_a_whole_template_or_none
     zfs_crash_create_leaves_a_whole_template_or_none
-    create
+    create;
     dir_crash_import_leaves_a_whole_template_or_none
     zfs_crash_import_leaves_a_whole_template_or_none
-    import
+    import;
     dir_crash_run_leaves_nothing
     zfs_crash_run_leaves_nothing
-    run
+    run;
     dir_crash_begin_leaves_nothing_or_a_session
     zfs_crash_begin_leaves_nothing_or_a_session
-    begin
+    begin;
     dir_crash_exec_leaves_the_session
     zfs_crash_exec_leaves_the_session
-    exec
+    exec;
     dir_crash_end_is_ended_by_recover
     zfs_crash_end_is_ended_by_recover
-    end
+    end;
     dir_crash_source_begin_leaves_nothing_or_a_session
     zfs_crash_source_begin_leaves_nothing_or_a_session
-    source_begin
+    source_begin;
     dir_crash_commit_leaves_the_old_or_the_new_version
     zfs_crash_commit_leaves_the_old_or_the_new_version
-    commit
+    commit;
     dir_crash_abort_leaves_the_old_version
     zfs_crash_abort_leaves_the_old_version
-    abort
+    abort;
     dir_crash_update_leaves_the_old_or_the_new_version
     zfs_crash_update_leaves_the_old_or_the_new_version
-    update
+    update;
     dir_crash_update_with_a_test_leaves_the_old_or_the_new_version
     zfs_crash_update_with_a_test_leaves_the_old_or_the_new_version
-    update_with_a_test
+    update_with_a_test;
     dir_crash_rollback_leaves_the_old_or_the_new_version
     zfs_crash_rollback_leaves_the_old_or_the_new_version
-    rollback
+    rollback;
     dir_crash_gc_takes_nothing_that_is_used
     zfs_crash_gc_takes_nothing_that_is_used
-    gc
+    gc;
     dir_crash_pin_and_unpin_leave_the_version_and_its_pin_or_none
     zfs_crash_pin_and_unpin_leave_the_version_and_its_pin_or_none
-    pin
+    pin;
     dir_crash_verify_and_diff_leave_nothing
     zfs_crash_verify_and_diff_leave_nothing
-    verify
+    verify;
     dir_crash_rebase_leaves_the_old_session_and_a_whole_new_one_or_none
     zfs_crash_rebase_leaves_the_old_session_and_a_whole_new_one_or_none
-    rebase
+    rebase;
     dir_crash_image_import_leaves_a_whole_image_or_none
     zfs_crash_image_import_leaves_a_whole_image_or_none
-    image_import
+    image_import;
     dir_crash_image_remove_leaves_the_whole_image_or_none
     zfs_crash_image_remove_leaves_the_whole_image_or_none
-    image_remove
+    image_remove;
     dir_crash_run_of_an_image_leaves_the_image_alone
     zfs_crash_run_of_an_image_leaves_the_image_alone
-    image_run
+    image_run;
     dir_crash_recover_can_be_repeated
     zfs_crash_recover_can_be_repeated
-    recover
+    recover;
 }
 
 /// Words that live as long as the test.
