@@ -92,6 +92,7 @@ fn replay(host: &Host, calls: &[Noted]) -> Cost {
 }
 
 /// One call by the ordinary user.
+#[allow(clippy::zombie_processes, reason = "it is waited for by a call that tells what it cost")]
 fn timed(host: &Host, words: &[String]) -> (Cost, String) {
     let namespace = std::fs::File::open(host.namespace()).map(Arc::new).unwrap();
     let group = std::fs::metadata(host.at("/var/lib/sbuild")).unwrap().gid();
