@@ -13,7 +13,7 @@ mod space_lab;
 use harness::MINIMAL;
 use space_lab::Lab;
 use space_lab::small::{Kind, Small};
-use space_lab::{MIB, runs, stalls};
+use space_lab::{MIB, frozen, runs, stalls};
 
 #[test]
 fn dir_space_an_import_succeeds_after_a_sweep() {
@@ -117,8 +117,38 @@ fn dir_space_a_worker_that_stalls_is_given_up() {
 }
 
 #[test]
-fn dir_space_a_writer_that_stalls_in_a_full_store_is_out_of_room() {
-    stalls::a_writer_that_stalls_in_a_full_store_is_out_of_room(&Small::make(128));
+fn dir_space_a_silent_source_evicts_nothing_however_full_the_store_is() {
+    stalls::a_silent_source_evicts_nothing_however_full_the_store_is(&Small::make(128));
+}
+
+#[test]
+fn dir_space_no_room_elsewhere_evicts_nothing() {
+    stalls::no_room_elsewhere_evicts_nothing(&Small::make(192), true);
+}
+
+#[test]
+fn dir_space_a_writer_in_a_frozen_store_is_given_up() {
+    frozen::a_writer_in_a_frozen_store_is_given_up(&Small::make(192), None);
+}
+
+#[test]
+fn dir_space_a_writer_in_a_frozen_store_is_given_up_on_xfs() {
+    frozen::a_writer_in_a_frozen_store_is_given_up(&Small::on(Kind::Xfs, 320, "0"), None);
+}
+
+#[test]
+fn dir_space_a_writer_in_a_frozen_store_is_given_up_and_not_swept_for_when_it_is_nearly_full() {
+    frozen::a_writer_in_a_frozen_store_is_given_up(&Small::make(128), Some(24 * MIB));
+}
+
+#[test]
+fn dir_space_a_template_that_is_made_in_a_frozen_store_is_given_up() {
+    frozen::a_template_that_is_made_in_a_frozen_store_is_given_up(&Small::make(128));
+}
+
+#[test]
+fn dir_space_a_writer_that_stands_in_a_full_store_is_out_of_room() {
+    frozen::a_writer_that_stands_in_a_full_store_is_out_of_room(&Small::make(128));
 }
 
 #[test]

@@ -160,9 +160,9 @@ fn zfs_space_a_worker_that_stalls_is_given_up() {
 }
 
 #[test]
-fn zfs_space_a_writer_that_stalls_in_a_full_pool_or_quota_is_out_of_room() {
+fn zfs_space_a_silent_source_evicts_nothing_however_full_pool_or_quota_are() {
     for limit in [Limit::Pool, Limit::Quota] {
-        stalls::a_writer_that_stalls_in_a_full_store_is_out_of_room(&OnPool::make(limit));
+        stalls::a_silent_source_evicts_nothing_however_full_the_store_is(&OnPool::make(limit));
     }
 }
 

@@ -160,6 +160,7 @@ fn begin(template: &Template, bare: &Profile, start: Start<'_>, context: &Contex
         image: None,
         owner: policy::owner(context),
         root_allowed: true,
+        commit_on_end: None,
         setup: source::setup(template),
     };
     let sources = context.sources()?;
@@ -216,6 +217,10 @@ fn commit_filled(
         Ok(())
     });
     if let Err(error) = filled {
+        if error.is_stuck() {
+            // Clearing up would wait for the store as the worker does.
+            return Err(error.hint("zchroot recover"));
+        }
         let cleared = raised(|| sources.abort(begun));
         if let Err(trouble) = cleared {
             Error::from(trouble).hint("zchroot recover").print();

@@ -60,6 +60,11 @@ impl Error {
         self
     }
 
+    /// The commands that help.
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// Whether it failed for lack of room.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
@@ -70,6 +75,12 @@ impl Error {
     #[must_use]
     pub fn is_quota(&self) -> bool {
         space::is_quota(self.cause.as_ref())
+    }
+
+    /// Whether the store does not answer, so that clearing up would wait for ever.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.cause.downcast_ref().is_some_and(import::Error::is_stuck)
     }
 
     /// What failed and its causes.
@@ -126,6 +137,7 @@ impl From<session::Error> for Error {
             E::NoSuchVersion { template, .. } => {
                 (Status::NotFound, Some(format!("zchroot history {template}")))
             }
+            E::Kept { id, .. } => (Status::Busy, Some(format!("zchroot source commit {id}"))),
             E::IsSource(id) => (Status::Failed, Some(format!("zchroot source abort {id}"))),
             E::Record(session::record::Error::Unknown(_)) => {
                 (Status::NotFound, Some("zchroot list".to_owned()))
@@ -160,6 +172,7 @@ impl From<source::Error> for Error {
             E::Settling(_) => (Status::Busy, None),
             E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
             E::NotReady(_) => (Status::Busy, Some(RECOVER.to_owned())),
+            E::NotByEnd(session) => (Status::Failed, Some(format!("zchroot source commit {session}"))),
             E::NoSuchVersion { template, .. } => {
                 (Status::NotFound, Some(format!("zchroot history {template}")))
             }
@@ -199,7 +212,8 @@ impl From<import::Error> for Error {
             store::ErrorKind::Gone if error.is_of_image() => Status::NotFound,
             _ => Status::Failed,
         };
-        Self::new(status, error)
+        let hint = error.is_stuck().then(|| "zchroot gc".to_owned());
+        Self::with(status, error, hint)
     }
 }
 

@@ -22,6 +22,7 @@ use super::memory::Upper;
 use super::overlay::{self, Layers};
 use super::{DirStore, failed, gone, place, session};
 use crate::store::{Error, MountOptions, Result, SessionId, Tree};
+use crate::sys::limit::{self, or_limit};
 use crate::sys::{effect, mountinfo};
 
 /// How long directories of an overlay may be held by a mount that is on its way out.
@@ -88,8 +89,10 @@ fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Re
     effect::point("mount")?;
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let detached = open_tree(dir.as_fd(), c"", flags)?;
-    move_mount(detached.as_fd(), c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let detached =
+        open_tree(dir.as_fd(), c"", flags).map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
+    move_mount(detached.as_fd(), c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|error| or_limit(error, limit::MOUNTS))?;
     make_private(at)?;
     let mut flags = MountFlags::BIND;
     flags.set(MountFlags::RDONLY, read_only);

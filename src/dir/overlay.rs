@@ -28,6 +28,7 @@ use rustix::mount::{
 };
 
 use crate::store::MountOptions;
+use crate::sys::limit::{self, or_limit};
 
 /// The longest string that fsconfig(2) takes.
 const LONGEST_VALUE: usize = 255;
@@ -81,8 +82,10 @@ fn mount_by_calls(list: &[(&str, &str)], at: &Path, options: MountOptions) -> io
     let mut attributes = MountAttrFlags::empty();
     attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, options.nosuid);
     attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, options.nodev);
-    let mounted = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    Ok(move_mount(mounted.as_fd(), c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+    let mounted = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        .map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
+    move_mount(mounted.as_fd(), c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|error| or_limit(error, limit::MOUNTS))
 }
 
 fn mount_by_string(list: &[(&str, &str)], at: &Path, options: MountOptions) -> io::Result<()> {

@@ -50,6 +50,20 @@ pub enum Error {
         #[source]
         source: store::Error,
     },
+    /// It was given up, and the worker that unpacks cannot be ended: it waits in the kernel for the store.
+    #[error(
+        "cannot unpack {object}; its worker, process {pid}, waits for the store and cannot be ended: what it made stays \
+         until the store answers"
+    )]
+    Stuck {
+        /// What was unpacked.
+        object: String,
+        /// The worker.
+        pid: i32,
+        /// Why it was given up.
+        #[source]
+        source: io::Error,
+    },
     /// A program that makes the tree failed.
     #[error("{program} failed ({status}); the last that it said:\n{tail}")]
     Program {
@@ -99,9 +113,11 @@ impl Error {
         match self {
             Self::Failed { source, .. } => source.raw_os_error(),
             Self::Store { source, .. } => source.errno(),
-            Self::NotASource { .. } | Self::Ambiguous { .. } | Self::NoRoot { .. } | Self::Program { .. } => {
-                None
-            }
+            Self::NotASource { .. }
+            | Self::Ambiguous { .. }
+            | Self::NoRoot { .. }
+            | Self::Stuck { .. }
+            | Self::Program { .. } => None,
         }
     }
 
@@ -109,6 +125,13 @@ impl Error {
     #[must_use]
     pub fn is_of_image(&self) -> bool {
         matches!(self, Self::Failed { op: "find image", .. } | Self::Store { .. })
+    }
+
+    /// Whether the store does not answer: then nothing that was made in it can be taken away now, and who tries waits with
+    /// the worker.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        matches!(self, Self::Stuck { .. })
     }
 
     /// Whether the input ended too early: then whoever wrote it knows the true reason.

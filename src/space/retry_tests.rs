@@ -149,6 +149,41 @@ fn no_room_is_found_wherever_it_stands_among_the_causes() {
     assert!(!is_no_room(&store::Error::new(store::ErrorKind::Other, "read", "p", "no memory of its own")));
 }
 
+#[test]
+fn no_room_beside_the_store_is_none_of_the_store() {
+    use crate::sys::file;
+    use crate::{import, session, source, store};
+    let house = House::new();
+    let (layout, id) = (&house.layout, "s".parse::<SessionId>().unwrap());
+    let beside = [layout.sweep_lock(), layout.mounts(), layout.mount(&id), layout.image_mount(&digest(1))];
+    let within = [layout.mount(&id).join("etc/passwd"), layout.records().join("s.toml"), layout.images()];
+    let all = |path: &Path| -> Vec<Box<dyn std::error::Error>> {
+        let file = || file::Error { op: "make", path: path.to_owned(), source: os(libc::ENOSPC) };
+        let session = || session::Error::from(file());
+        vec![
+            Box::new(file()),
+            Box::new(session()),
+            Box::new(session::Error::sys("mount", path.display(), os(libc::EDQUOT))),
+            Box::new(session::Error::from(store::Error::from(file()))),
+            Box::new(source::Error::from(file())),
+            Box::new(source::Error::Session(session())),
+            Box::new(store::Error::from(file())),
+            Box::new(import::Error::from(file())),
+            Box::new(io::Error::other(session())),
+        ]
+    };
+    for path in beside {
+        for error in all(&path) {
+            assert!(!is_no_room(error.as_ref()), "{error:?}");
+        }
+    }
+    for path in within {
+        for error in all(&path) {
+            assert!(is_no_room(error.as_ref()), "{error:?}");
+        }
+    }
+}
+
 /// Makes the next version of a template, of which something is known.
 fn commit(house: &House, name: &str, base: Option<&str>) {
     let template: TemplateName = "sid".parse().unwrap();

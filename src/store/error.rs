@@ -58,6 +58,12 @@ impl Error {
         self.kind
     }
 
+    /// What it is about.
+    #[must_use]
+    pub fn object(&self) -> &str {
+        &self.object
+    }
+
     /// The errno behind it, if there is one.
     #[must_use]
     pub fn errno(&self) -> Option<i32> {

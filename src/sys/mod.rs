@@ -20,6 +20,7 @@ pub mod file;
 pub mod identity;
 mod init;
 pub mod inroot;
+pub mod limit;
 pub mod lock;
 pub mod log;
 pub mod mount;
@@ -45,6 +46,7 @@ mod term_tests;
 mod testing;
 mod users_of;
 mod wait;
+pub mod whereabouts;
 
 pub use cgroup::Cgroup;
 pub use chain::chain;

@@ -23,6 +23,7 @@ use rustix::mount::{
 
 use super::effect;
 use super::file::{Result, at};
+use super::limit::{self, or_limit};
 
 pub use table::{How, mounts_below, unmount_all, unmount_below};
 
@@ -126,14 +127,15 @@ impl Detached {
     ) -> io::Result<Self> {
         let mut flags = how | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-        let fd = open_tree(dir, path, flags)?;
+        let fd = open_tree(dir, path, flags).map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
         set_attributes(fd.as_fd(), recursive, access.flags())?;
         Ok(Self { fd, recursive })
     }
 
     fn from_context(context: &OwnedFd, access: Access) -> io::Result<Self> {
         fsconfig_create(context)?;
-        let fd = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, access.flags())?;
+        let fd = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, access.flags())
+            .map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
         Ok(Self { fd, recursive: false })
     }
 
@@ -166,7 +168,7 @@ fn misfit(error: Errno, mount: &OwnedFd, target: BorrowedFd<'_>) -> io::Error {
     match (error, is_dir(mount.as_fd()), is_dir(target)) {
         (Errno::INVAL, Ok(true), Ok(false)) => Errno::NOTDIR.into(),
         (Errno::INVAL, Ok(false), Ok(true)) => Errno::ISDIR.into(),
-        _ => error.into(),
+        _ => or_limit(error, limit::MOUNTS),
     }
 }
 

@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::effect;
+use super::limit::{self, or_limit};
 
 /// How long a worker that was killed may take to go: one that waits for a disk that does not answer cannot.
 const REAPED: Duration = Duration::from_secs(10);
@@ -77,6 +78,16 @@ impl Worker {
     pub fn wait(mut self) -> io::Result<WaitStatus> {
         let Some(pid) = self.pid.take() else { return Err(Errno::CHILD.into()) };
         wait_for(pid)
+    }
+
+    /// Kills it; whether it went in time. One that did not is left to init: the kernel has not let go of it.
+    ///
+    /// # Errors
+    /// As kill(2), waitpid(2).
+    pub fn end(mut self) -> io::Result<bool> {
+        let Some(pid) = self.pid.take() else { return Ok(true) };
+        rustix::process::kill_process(pid, Signal::KILL)?;
+        wait_a_while(pid)
     }
 
     /// Kills it and waits for its end.
@@ -166,7 +177,8 @@ fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
 /// # Errors
 /// A step failed: the worker must then end.
 pub fn confine(root: &Path, capabilities: CapabilitySet) -> io::Result<()> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
+        .map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
     become_root(root)?;
     rustix::process::chdir("/")?;
     rustix::process::umask(Mode::empty());
@@ -190,8 +202,10 @@ fn become_root(root: &Path) -> io::Result<()> {
     }
     // A mount of its own, for pivot_root wants one; not recursive: what is mounted inside stays outside.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = rustix::mount::open_tree(CWD, root, flags)?;
-    rustix::mount::move_mount(&tree, "", CWD, root, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let tree = rustix::mount::open_tree(CWD, root, flags)
+        .map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
+    rustix::mount::move_mount(&tree, "", CWD, root, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|error| or_limit(error, limit::MOUNTS))?;
     rustix::process::fchdir(&tree)?;
     match rustix::process::pivot_root(".", ".") {
         Ok(()) => Ok(rustix::mount::unmount(".", UnmountFlags::DETACH)?),

@@ -24,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lab::{Disk, Lab, MIB};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// A test for each place.
 macro_rules! everywhere {
@@ -198,8 +200,17 @@ fn room(lab: &dyn Lab) {
     lab.host().assert_nothing_left();
 }
 
+/// How a source goes in a round.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// When so many files are in the draft: the worker stands meanwhile.
+    AfterFiles(usize),
+    /// So long after the import began, in which nothing stands.
+    After(Duration),
+}
+
 fn removed_meanwhile(lab: &dyn Lab) {
-    const ROUNDS: u32 = 20;
+    const ROUNDS: u32 = 10;
     let one = archive(lab, "one");
     let other = archive(lab, "other");
     let (first, _) = import(lab, &one);
@@ -210,15 +221,25 @@ fn removed_meanwhile(lab: &dyn Lab) {
     remove(lab, &first);
     remove(lab, &second);
     let (mut none, mut some, mut all) = (0, 0, 0);
-    let mut longest = Duration::ZERO;
-    for round in 0..ROUNDS {
+    let (mut bytes, mut longest) = (0, Duration::ZERO);
+    let timed = (0..ROUNDS).map(|round| Moment::After(took * round / ROUNDS));
+    let counted = (1..=ROUNDS).map(|round| Moment::AfterFiles(usize::try_from(round * 5).unwrap()));
+    for moment in timed.chain(counted) {
         let (source, _) = import(lab, &one);
-        let order = lab.host().order(["image", "import", "--json", other.to_str().unwrap()]);
-        let running = order.start();
-        std::thread::sleep(took * round / ROUNDS);
+        let running = lab.host().order(["image", "import", "--json", other.to_str().unwrap()]).start();
+        let stopped = match moment {
+            Moment::After(time) => {
+                std::thread::sleep(time);
+                None
+            }
+            Moment::AfterFiles(count) => Some(stop_after(lab, &running, &second, count)),
+        };
         let start = Instant::now();
         remove(lab, &source);
         longest = longest.max(start.elapsed());
+        if let Some(worker) = stopped {
+            kill(worker, Signal::SIGCONT).unwrap();
+        }
         let json = running.finish().ok().json();
         let saved = json["image"]["saved"].as_u64().unwrap();
         match saved {
@@ -226,16 +247,59 @@ fn removed_meanwhile(lab: &dyn Lab) {
             saved if saved < shared_bytes() => some += 1,
             _ => all += 1,
         }
-        let digest = json["image"]["digest"].as_str().unwrap();
-        assert_right(lab, digest);
-        remove(lab, digest);
+        bytes += saved;
+        if let Moment::AfterFiles(count) = moment {
+            assert!(saved > 0 && saved < shared_bytes(), "{saved} of {} after {count} files", shared_bytes());
+        }
+        assert_eq!(json["image"]["digest"], second.as_str());
+        assert_right(lab, &second);
+        remove(lab, &second);
         assert_eq!(kept(lab), [] as [&str; 0]);
     }
     println!(
-        "{ROUNDS} rounds: cloned nothing in {none}, a part in {some}, all in {all}; a removal took {longest:?}"
+        "{} rounds, each tree right: cloned nothing in {none}, a part in {some}, all in {all}, {bytes} bytes in all; a \
+         removal took {longest:?} at most",
+        2 * ROUNDS
     );
-    assert!(none + some > 0 && some + all > 0, "no removal met an import: {none} {some} {all}");
+    assert!(some >= ROUNDS, "{none} {some} {all}");
     lab.host().assert_nothing_left();
+}
+
+/// Lets the worker of an import go on in small steps until there are so many files in the draft, and then no further.
+fn stop_after(lab: &dyn Lab, running: &harness::program::Running, digest: &str, count: usize) -> Pid {
+    let draft = lab.host().at(&format!("/run/zchroot/mount/.image-{digest}/usr/share"));
+    let files = || {
+        let folders = std::fs::read_dir(&draft).into_iter().flatten().flatten();
+        folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten()).count()
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let worker = loop {
+        if let Some(worker) = child_of(running.pid()) {
+            break worker;
+        }
+        assert!(Instant::now() < deadline, "no worker came");
+    };
+    loop {
+        kill(worker, Signal::SIGSTOP).unwrap();
+        if files() >= count {
+            return worker;
+        }
+        assert!(Instant::now() < deadline, "{} files", files());
+        kill(worker, Signal::SIGCONT).unwrap();
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The child of a process, if it has one.
+fn child_of(parent: u32) -> Option<Pid> {
+    let is_child = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        rest.split(' ').nth(1) == Some(parent.to_string().as_str())
+    };
+    let all = std::fs::read_dir("/proc").unwrap();
+    let mut pids = all.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.find(is_child).map(Pid::from_raw)
 }
 
 fn killed(lab: &dyn Lab) {

@@ -8,14 +8,15 @@ use std::time::Duration;
 use zchroot::import::{self, Source};
 use zchroot::session::record::{NewRecord, Setup};
 use zchroot::session::{Begun, Kind, Owner, Request, Wish};
-use zchroot::source::{self, Rollback, SourceRequest, Start, Version};
+use zchroot::source::{self, Rollback, SourceEnd, SourceRequest, Start, Version};
 use zchroot::space::Gc;
 use zchroot::store::{MountOptions, Published, SessionId, Silent, TemplateName, Tree, VersionId, pointer};
 use zchroot::sys::enter::Ended;
 use zchroot::sys::identity::Account;
 use zchroot::sys::startup::Process;
-use zchroot::template::{self, Overlay, Profile, Warm};
+use zchroot::template::{self, CommitOnEnd, Overlay, Profile, Warm};
 
+use crate::check::stamp_of_session;
 use crate::images;
 use crate::model::Op;
 use crate::world::{Handles, PROFILE_NAME, World, write_stamp};
@@ -52,6 +53,7 @@ pub(crate) fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
         image: None,
         owner: Owner { uid: 0, name: "root".to_owned() },
         root_allowed: true,
+        commit_on_end: None,
         setup: Setup {
             profile: PROFILE_NAME.parse().unwrap(),
             shell: None,
@@ -106,10 +108,19 @@ impl Handles<'_> {
 
     fn commit(&self, id: &str) -> Result<Version, Trouble> {
         let begun = self.lock(id)?;
-        let at = self.layout.mount(&begun.record.id);
         // What the maintainer says of it is what is in it.
-        let message = std::fs::read_to_string(at.join("etc/stamp")).ok();
+        let said = match begun.record.is_kept() {
+            true => self.layout.root().join(MESSAGE),
+            false => self.layout.mount(&begun.record.id).join("etc/stamp"),
+        };
+        let message = std::fs::read_to_string(said).ok();
         self.sources.commit(begun, &self.profile(), message).map_err(told)
+    }
+
+    fn end_source(&self, id: &str) -> Result<SourceEnd, Trouble> {
+        let begun = self.lock(id)?;
+        let message = std::fs::read_to_string(self.layout.mount(&session(id)).join("etc/stamp")).ok();
+        self.sources.end(begun, &self.profile(), message).map_err(told)
     }
 
     pub(crate) fn version(&self, of: &str, generation: usize) -> Result<Version, Trouble> {
@@ -189,6 +200,25 @@ pub(crate) fn act(world: &World, op: &Op) -> Result<(), Trouble> {
             let request = SourceRequest { new: new_record(of, id, Kind::Source), profile: &it.profile() };
             it.sources.begin(request, &mut Silent).map(drop).map_err(told)
         }
+        Op::SourceBeginToEnd(of, id) => {
+            let commit_on_end = Some(CommitOnEnd::Success);
+            let new = NewRecord { commit_on_end, ..new_record(of, id, Kind::Source) };
+            let request = SourceRequest { new, profile: &it.profile() };
+            it.sources.begin(request, &mut Silent).map(drop).map_err(told)
+        }
+        Op::SourceEnd(id) => match it.end_source(id)? {
+            SourceEnd::Committed(_) => Ok(()),
+            kept => Err(format!("{id} was not committed: {kept:?}")),
+        },
+        Op::SourceEndFailed(id) => match it.end_source(id)? {
+            SourceEnd::Kept { runs: 1.., .. } => Ok(()),
+            other => Err(format!("{id} was not kept: {other:?}")),
+        },
+        Op::Age(id) => {
+            let mut record = it.sessions.records().load(&session(id)).map_err(told)?;
+            record.kept_until = Some(jiff::Timestamp::UNIX_EPOCH);
+            it.sessions.records().save(&record).map_err(told)
+        }
         Op::Write(id, stamp) => {
             write_stamp(&it.layout.mount(&session(id)), stamp);
             Ok(())
@@ -243,11 +273,22 @@ pub(crate) fn history(world: &World, stamps: &[u32]) {
     });
 }
 
+/// What is to be said of a session that was kept, when it is committed.
+const MESSAGE: &str = "message";
+
 /// What is to be imported carries the stamp that it will be known by.
 pub(crate) fn before(world: &World, op: &Op) {
     match op {
         Op::Create(_, stamp) => write_stamp(&world.host().join("source"), *stamp),
         Op::ImageImport(stamp) => images::pack(world, *stamp),
+        // In what was kept nobody can look: nothing of it is mounted.
+        Op::Commit(id) => world.process(|it| {
+            let record = it.sessions.records().load(&session(id)).ok();
+            if let Some(record) = record.filter(zchroot::session::Record::is_kept) {
+                let stamp = stamp_of_session(it, &record).unwrap();
+                std::fs::write(it.layout.root().join(MESSAGE), stamp.to_string()).unwrap();
+            }
+        }),
         _ => {}
     }
 }

@@ -337,6 +337,8 @@ impl Seen {
             (_, State::Planned) => "source.draft",
             (_, State::Ready) => "source.ready",
             (_, State::Unmounted) => "commit.unmounted",
+            // No cut is made of an end through schroot's words, so that it is none of ALL.
+            (_, State::Kept) => "source.kept",
         }
     }
 

@@ -73,7 +73,7 @@ impl Small {
         Self { host, kind }
     }
 
-    fn state(&self) -> PathBuf {
+    pub fn state(&self) -> PathBuf {
         self.host.at("/var/lib/zchroot")
     }
 

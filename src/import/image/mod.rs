@@ -305,7 +305,8 @@ impl<'a> Images<'a> {
             self.store().image_complete(&digest).map_err(|error| self.failed("complete", &digest, error))?;
             Ok(filled)
         });
-        if made.is_err()
+        // In a store that does not answer the clearing up would wait for ever.
+        if made.as_ref().is_err_and(|error| !error.is_stuck())
             && let Err(trouble) = self.discard_draft(&digest)
         {
             tracing::warn!(image = %digest, "a draft stays for gc: {}", crate::sys::chain(&trouble));

@@ -5,6 +5,7 @@ use std::io;
 use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 
 use super::tree::{BENEATH, Tree};
+use crate::sys::whereabouts::Place;
 
 /// What a directory holds: a name, and what it is.
 type Entry = (Vec<u8>, FileType);
@@ -17,6 +18,7 @@ impl Tree {
         path: &[u8],
         keep: &dyn Fn(&[u8]) -> bool,
     ) -> io::Result<()> {
+        let _work = self.at(Place::Store);
         // A list instead of recursion: the depth is the archive's.
         let mut pending = vec![(path.to_vec(), false)];
         while let Some((directory, emptied)) = pending.pop() {

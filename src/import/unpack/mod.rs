@@ -6,6 +6,7 @@
 //! clear.rs       takes it away again, for layers
 //! attributes.rs  owners, modes, extended attributes, times
 //! report.rs      what the worker says
+//! watchdog.rs    when it is given up
 //! ```
 //!
 //! The archive is hostile until proved otherwise. It comes to the worker as open fds; the worker sees nothing
@@ -21,12 +22,13 @@ mod clear;
 pub(super) mod member;
 pub(super) mod report;
 pub(super) mod tree;
+mod watchdog;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -36,10 +38,12 @@ use rustix::thread::CapabilitySet;
 
 use self::report::{Beat, Failure, Message};
 use self::tree::Tree;
+use self::watchdog::Watchdog;
 use super::Filled;
 use super::dedup::{Borrower, Lender, Loan};
 use super::error::{Error, Result};
 use crate::store::Progress;
+use crate::sys::whereabouts::Whereabouts;
 use crate::sys::worker::{self, Worker};
 use crate::sys::{file, signals};
 
@@ -49,11 +53,6 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::FSETID)
     .union(CapabilitySet::MKNOD)
     .union(CapabilitySet::SETFCAP);
-/// Without a sign of life for so long, and nearly full, it is out of room: near a quota ZFS lets writers wait
-/// instead of failing them (openzfs/zfs#1668). With room it may take as long as [`Progress::patience`] says.
-const WHEN_FULL: Duration = Duration::from_secs(30);
-/// Not a share of all: a dataset says that it is as large as what is in it and what may still come.
-const NEARLY_FULL: u64 = 32 << 20;
 /// An archive that makes the worker need more is ended with it: xz may take 1 GiB to decode, the rest little.
 const MOST_MEMORY: u64 = 2 << 30;
 const MOST_NOTES: usize = 32;
@@ -66,12 +65,10 @@ pub(super) struct Unpacking {
     reports: OwnedFd,
     buffer: Vec<u8>,
     name: String,
-    root: File,
     read: u64,
     saved: u64,
     notes: Vec<String>,
-    last: Instant,
-    pub(super) when_full: Duration,
+    watchdog: Watchdog,
 }
 
 /// Something else to listen to while a tree is unpacked.
@@ -120,21 +117,21 @@ impl Unpacking {
         let tree = file::open_dir(root)?;
         let (reports, pipe) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
         let pipe = File::from(pipe);
+        let whereabouts = Whereabouts::new().map_err(failed)?;
         let loan = lender.map(Lender::lend).transpose().map_err(failed)?;
         let lent = loan.as_ref().map(Loan::fds).unwrap_or_default();
         let keep: Vec<_> = keep.iter().copied().chain([pipe.as_fd()]).chain(lent).collect();
-        let worker = Worker::fork(&keep, || work(&pipe, root, loan.as_ref(), job)).map_err(failed)?;
+        let worker = Worker::fork(&keep, || work(&pipe, &whereabouts, root, loan.as_ref(), job));
+        let worker = worker.map_err(failed)?;
         Ok(Self {
             worker,
             reports,
             buffer: Vec::new(),
             name: name.to_owned(),
-            root: tree,
             read: 0,
             saved: 0,
             notes: Vec::new(),
-            last: Instant::now(),
-            when_full: WHEN_FULL,
+            watchdog: Watchdog::new(tree, whereabouts),
         })
     }
 
@@ -142,52 +139,78 @@ impl Unpacking {
     pub(super) fn finish(
         mut self,
         progress: &mut dyn Progress,
-        mut aside: Option<&mut dyn Aside>,
+        aside: Option<&mut dyn Aside>,
     ) -> Result<Filled> {
+        match self.follow(progress, aside) {
+            Ok(end) => self.end(end),
+            Err(error) => Err(self.put_down(error)),
+        }
+    }
+
+    /// Its last word, or why nobody waits for that any more.
+    fn follow(
+        &mut self,
+        progress: &mut dyn Progress,
+        mut aside: Option<&mut dyn Aside>,
+    ) -> io::Result<Message> {
         loop {
             let tick = aside.as_deref_mut().and_then(Aside::tick);
             let (reports, other) = self.wait(aside.as_deref(), tick)?;
             if other && let Some(aside) = aside.as_deref_mut() {
                 aside.ready(progress);
-                self.last = Instant::now();
+                self.watchdog.others_heard();
             }
             if signals::asked_to_end().is_some() {
-                return Err(self.failed(Errno::INTR.into()));
+                return Err(Errno::INTR.into());
             }
             if !reports {
-                self.look_for_stall(progress.patience())?;
+                if let Some(stall) = self.watchdog.look(progress.patience())? {
+                    return Err(stall);
+                }
             } else if let Some(end) = self.hear(progress)? {
-                return self.end(end);
+                return Ok(end);
             }
         }
     }
 
+    /// Ends the worker, for `error`. One that does not end keeps what it made from being cleared away, and its store
+    /// would not let anybody else write either: that is then all there is to say, whatever the error was.
+    fn put_down(self, error: io::Error) -> Error {
+        let pid = self.worker.pid().map_or(0, rustix::process::Pid::as_raw_pid);
+        if self.worker.end().unwrap_or(true) {
+            return Error::failed("unpack", &self.name, error);
+        }
+        let source = match error.raw_os_error() {
+            Some(libc::ENOSPC) => io::Error::other("it came no further: what it is written to stalls"),
+            _ => error,
+        };
+        Error::Stuck { object: self.name, pid, source }
+    }
+
     /// Waits a moment; which of the two has something to say.
-    fn wait(&self, aside: Option<&dyn Aside>, tick: Option<Duration>) -> Result<(bool, bool)> {
+    fn wait(&self, aside: Option<&dyn Aside>, tick: Option<Duration>) -> io::Result<(bool, bool)> {
         let tick = tick.and_then(|tick| Timespec::try_from(tick).ok()).unwrap_or(TICK);
         let mut fds = vec![PollFd::new(&self.reports, PollFlags::IN)];
         let aside = aside.and_then(Aside::fd);
         fds.extend(aside.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
         match rustix::event::poll(&mut fds, Some(&tick)) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(self.failed(error.into())),
+            Err(error) => return Err(error.into()),
         }
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         Ok((ready.next().unwrap_or(false), ready.next().unwrap_or(false)))
     }
 
     /// Reads what the worker said; its last word if that came, a silent failure if it ended without.
-    fn hear(&mut self, progress: &mut dyn Progress) -> Result<Option<Message>> {
+    fn hear(&mut self, progress: &mut dyn Progress) -> io::Result<Option<Message>> {
         let mut chunk = [0_u8; 8192];
         let read = match rustix::io::read(&self.reports, &mut chunk) {
             Err(Errno::INTR) => return Ok(None),
-            other => other.map_err(|error| self.failed(error.into()))?,
+            other => other?,
         };
-        self.last = Instant::now();
+        self.watchdog.worker_heard();
         self.buffer.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        while let Some((message, length)) =
-            Message::decode(&self.buffer).map_err(|error| self.failed(error))?
-        {
+        while let Some((message, length)) = Message::decode(&self.buffer)? {
             self.buffer.drain(..length);
             match message {
                 Message::Progress(now) => {
@@ -201,6 +224,11 @@ impl Unpacking {
             }
         }
         Ok((read == 0).then(|| Message::Failed(Failure::silent())))
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_when_full(&mut self, when_full: Duration) {
+        self.watchdog.set_when_full(when_full);
     }
 
     /// The last word was said: looks at the exit status too.
@@ -222,32 +250,6 @@ impl Unpacking {
             _ => Err(failed(io::Error::other(format!("the worker ended {}", describe(status))))),
         }
     }
-
-    /// No word for too long: while the tree has no room that is "no room". The worker is killed by its drop.
-    fn look_for_stall(&self, patience: Duration) -> Result<()> {
-        let silent = self.last.elapsed();
-        if silent >= patience.min(self.when_full) && self.is_nearly_full()? {
-            return Err(self.failed(Errno::NOSPC.into()));
-        }
-        if silent < patience {
-            return Ok(());
-        }
-        let why = format!(
-            "it came no further for {} s: what it is read from or written to stalls (stall in zchroot.toml)",
-            silent.as_secs()
-        );
-        Err(self.failed(io::Error::new(io::ErrorKind::TimedOut, why)))
-    }
-
-    fn is_nearly_full(&self) -> Result<bool> {
-        let space = rustix::fs::fstatvfs(&self.root).map_err(|error| self.failed(error.into()))?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        Ok(free < NEARLY_FULL)
-    }
-
-    fn failed(&self, error: io::Error) -> Error {
-        Error::failed("unpack", &self.name, error)
-    }
 }
 
 /// How a child ended, for people.
@@ -260,9 +262,15 @@ fn describe(status: WaitStatus) -> String {
 }
 
 /// The worker's whole life: its exit status.
-fn work(pipe: &File, root: &Path, loan: Option<&Loan>, job: impl FnOnce(&mut Site) -> io::Result<()>) -> u8 {
+fn work(
+    pipe: &File,
+    whereabouts: &Whereabouts,
+    root: &Path,
+    loan: Option<&Loan>,
+    job: impl FnOnce(&mut Site) -> io::Result<()>,
+) -> u8 {
     let Ok(pipe) = pipe.try_clone() else { return 1 };
-    let beat = Beat::new(pipe);
+    let beat = Beat::new(pipe, whereabouts.clone());
     let mut entry = Vec::new();
     let last_word = match unpack(&beat, root, loan, &mut entry, job) {
         Ok(done) => done,

@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::sys::whereabouts::{Place, Whereabouts, Work};
+
 const LONGEST_FRAME: usize = 4096;
 const LONGEST_TEXT: usize = 1200;
 const BEAT: Duration = Duration::from_millis(100);
@@ -153,9 +155,10 @@ fn printable(text: &[u8]) -> String {
     String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// The worker's end of the pipe: messages, and a sign of life with the progress every 100 ms.
+/// The worker's end of the pipe: messages, and a sign of life with the progress every 100 ms. And where it is, which it
+/// shows without a word.
 #[derive(Clone)]
-pub(in crate::import) struct Beat(Rc<RefCell<State>>);
+pub(in crate::import) struct Beat(Rc<RefCell<State>>, Whereabouts);
 
 struct State {
     pipe: File,
@@ -164,8 +167,13 @@ struct State {
 }
 
 impl Beat {
-    pub(in crate::import) fn new(pipe: File) -> Self {
-        Self(Rc::new(RefCell::new(State { pipe, read: 0, last: Instant::now() })))
+    pub(in crate::import) fn new(pipe: File, whereabouts: Whereabouts) -> Self {
+        Self(Rc::new(RefCell::new(State { pipe, read: 0, last: Instant::now() })), whereabouts)
+    }
+
+    /// A piece of work at a place begins; it ends with what is returned.
+    pub(in crate::import) fn at(&self, place: Place) -> Work {
+        self.1.at(place)
     }
 
     /// So many bytes more of the archive were read.

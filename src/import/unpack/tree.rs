@@ -16,6 +16,7 @@ use super::member::{Attributes, Kind, Member};
 use super::report::Beat;
 use super::{attributes, broken};
 use crate::import::dedup::Borrower;
+use crate::sys::whereabouts::{Place, Work};
 
 const CHUNK: usize = 256 << 10;
 // Read, too: a clone is compared with what it should be.
@@ -92,6 +93,7 @@ impl Tree {
 
     /// Writes one member; `data` is what the archive holds of it.
     pub(in crate::import) fn write(&mut self, member: &Member, data: &mut impl Read) -> io::Result<()> {
+        let _work = self.beat.at(Place::Store);
         let path = clean(&member.path)?;
         if path.is_empty() && !matches!(member.kind, Kind::Directory | Kind::Nothing) {
             return Err(broken("it would stand in the place of the tree itself"));
@@ -115,6 +117,7 @@ impl Tree {
 
     /// Gives the directories what they shall look like. The end of the work.
     pub(in crate::import) fn finish(&mut self) -> io::Result<()> {
+        let _work = self.beat.at(Place::Store);
         self.last = None;
         for (path, attributes) in std::mem::take(&mut self.directories) {
             self.set_directory(&path, &attributes)?;
@@ -248,7 +251,11 @@ impl Tree {
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
             let (now, _) = chunk.split_at_mut(most);
-            data.read_exact(now)?;
+            {
+                // The archive's source may be slow, or silent.
+                let _work = self.beat.at(Place::Elsewhere);
+                data.read_exact(now)?;
+            }
             self.put(file, offset, now)?;
             offset += most as u64;
             left -= most as u64;
@@ -259,6 +266,7 @@ impl Tree {
 
     /// Makes a file of this size whose content comes by [`Tree::put`]; [`Tree::close_file`] is its end.
     pub(in crate::import) fn new_file(&mut self, path: &[u8], size: u64) -> io::Result<NewFile> {
+        let _work = self.beat.at(Place::Store);
         let path = clean(path)?;
         let file = self.make_file(&path)?;
         self.begin(&path, size);
@@ -275,6 +283,11 @@ impl Tree {
         self.borrower.as_mut().map_or(Ok(()), |borrower| borrower.end(file.0.as_fd()))
     }
 
+    /// A piece of work that is done elsewhere than in the tree's own calls.
+    pub(super) fn at(&self, place: Place) -> Work {
+        self.beat.at(place)
+    }
+
     /// A sign of life while nothing is written.
     pub(in crate::import) fn alive(&self) -> io::Result<()> {
         self.beat.alive()
@@ -282,6 +295,7 @@ impl Tree {
 
     /// Makes a file as long as it will be; what is not put is a hole.
     pub(in crate::import) fn set_length(&mut self, file: &NewFile, length: u64) -> io::Result<()> {
+        let _work = self.beat.at(Place::Store);
         if let Some(borrower) = &mut self.borrower {
             borrower.interrupt(file.0.as_fd())?;
         }
@@ -290,6 +304,7 @@ impl Tree {
 
     /// Writes a piece of a file.
     pub(in crate::import) fn put(&mut self, file: &NewFile, offset: u64, piece: &[u8]) -> io::Result<()> {
+        let _work = self.beat.at(Place::Store);
         match &mut self.borrower {
             Some(borrower) => borrower.put(file.0.as_fd(), offset, piece)?,
             None => write_at(file.0.as_fd(), piece, offset)?,
@@ -300,6 +315,7 @@ impl Tree {
 
     /// Gives a file what it shall look like.
     pub(in crate::import) fn close_file(&mut self, file: &NewFile, looks: &Attributes) -> io::Result<()> {
+        let _work = self.beat.at(Place::Store);
         self.files += 1;
         self.end(file)?;
         attributes::set_on_fd(file.0.as_fd(), looks, &mut self.notes)
@@ -307,6 +323,7 @@ impl Tree {
 
     /// Gives a directory what it shall look like, now that all that is in it is made.
     pub(in crate::import) fn close_directory(&mut self, path: &[u8]) -> io::Result<()> {
+        let _work = self.beat.at(Place::Store);
         match self.directories.remove(path) {
             Some(attributes) => self.set_directory(path, &attributes),
             None => Ok(()),

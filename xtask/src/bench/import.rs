@@ -16,11 +16,15 @@ use crate::program::{self, step};
 pub const STAGE: &str = include_str!("../../bench/import.sh");
 /// One run takes seconds, and there are fifteen cases.
 const MOST_ROUNDS: u32 = 6;
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 8] = [
     target("import-tar", "tar"),
     target("import-targz", "tar"),
     target("import-tarzst", "tar"),
     target("import-squashfs", "unsquashfs"),
+    target("again-xfs-tar", "tar"),
+    target("again-xfs-squashfs", "unsquashfs"),
+    target("again-btrfs-tar", "tar"),
+    target("again-btrfs-squashfs", "unsquashfs"),
 ];
 const MOST_MEMORY: u64 = 200 << 20;
 
@@ -33,7 +37,7 @@ const fn target(operation: &'static str, other: &'static str) -> Target {
 /// # Errors
 /// When we cannot be root, the program does not build, or a case fails.
 pub fn measure(tree: &Path, runs: u32) -> Result<Lane> {
-    let programs = ["hyperfine", "squashfs-tools", "umoci", "zstd"];
+    let programs = ["hyperfine", "squashfs-tools", "umoci", "zstd", "xfsprogs", "btrfs-progs"];
     debian::ensure_packages(&programs)?;
     build(&["--bin", "zchroot"])?;
     let work = work_dir()?;
@@ -60,13 +64,13 @@ pub fn measure(tree: &Path, runs: u32) -> Result<Lane> {
     if !status.success() {
         bail!("measuring: {status} (see {})", results.display());
     }
-    let peak = memory::measure(&program, &work)?;
+    let peaks = [memory::measure(&program, &work)?, memory::measure_sharing(&program, &work)?];
     Ok(Lane {
         name: "import",
         about: about(rounds, &results)?,
         targets: &TARGETS,
         samples: Samples::read(&results)?,
-        more: about_memory(&peak),
+        more: about_memory(&peaks),
     })
 }
 
@@ -74,6 +78,8 @@ fn about(rounds: u32, results: &Path) -> Result<String> {
     let load = std::fs::read_to_string(results.join("load")).context("read what the load was")?;
     let load = load.lines().filter_map(|line| line.split(' ').next()?.parse().ok());
     let load = Spread::of(load).context("the load was not written down")?;
+    let shared = std::fs::read_to_string(results.join("shared")).context("read what was shared")?;
+    let shared = shared_in(&shared).context("nothing was shared")?;
     let line = |command: &mut Command| -> Result<String> {
         Ok(program::output(command)?.lines().next().unwrap_or_default().trim().to_owned())
     };
@@ -90,7 +96,10 @@ fn about(rounds: u32, results: &Path) -> Result<String> {
          does more: it reads the archive twice, once for its SHA-256, by which the image is called; of container images it \
          checks the digest of each layer, packed and unpacked; it unpacks in a confined child; and it ends when the image is on \
          the disk (syncfs, the record fsynced). The others end when all is in memory, so they stand there a second time with \
-         `sync -f` after them. unsquashfs has a thread for each CPU, the others have one (and a process that decompresses).\n",
+         `sync -f` after them. unsquashfs has a thread for each CPU, the others have one (and a process that decompresses).\n\n\
+         A second image that shares most files: the tree some time later, in a store of its own on XFS and on btrfs (loop devices \
+         on files) that has the first one. zchroot clones each file that it has and reads all of it to compare it with the archive \
+         ({shared}); the others write everything.\n",
         line(Command::new("date").args(["-u", "+%Y-%m-%d"]))?,
         line(Command::new("uname").arg("-rm"))?,
         std::thread::available_parallelism()?,
@@ -103,8 +112,35 @@ fn about(rounds: u32, results: &Path) -> Result<String> {
     ))
 }
 
-fn about_memory(peak: &Peak) -> String {
-    let verdict = if peak.bytes <= MOST_MEMORY { "met" } else { "**missed**" };
+/// `13.2 MiB of 20 MiB shared`, as the program said it of its first such import.
+fn shared_in(text: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.contains(" shared with other images"))?;
+    let (said, _) = line.split_once(" with other images")?;
+    Some(said.rsplit_once("unpacked, ").map_or(said, |(_, said)| said).to_owned())
+}
+
+fn about_memory([peak, sharing]: &[Peak; 2]) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    format!(
+        "{}\nWith another image in the store, on XFS, that has the same {} files of 4 KiB: {:.0} s, {} processes, {:.1} MiB \
+         together, at most {:.0} MiB: {}; {:.0} MiB were shared.\n",
+        about_one(peak),
+        sharing.files,
+        sharing.seconds,
+        sharing.processes,
+        mib(sharing.bytes),
+        mib(MOST_MEMORY),
+        verdict(sharing),
+        mib(sharing.shared),
+    )
+}
+
+fn verdict(peak: &Peak) -> &'static str {
+    if peak.bytes <= MOST_MEMORY { "met" } else { "**missed**" }
+}
+
+fn about_one(peak: &Peak) -> String {
+    let verdict = verdict(peak);
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     format!(
         "\nMemory: an archive of {} files in {} directories (tar, zstd, made as a stream) was imported in {:.0} s. The peaks \
@@ -123,10 +159,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_shared_is_read_from_what_the_program_says() {
+        let text = "0a1b2c: unpacked, 13.20 MiB of 20.00 MiB shared with other images\nmore";
+        assert_eq!(shared_in(text).as_deref(), Some("13.20 MiB of 20.00 MiB shared"));
+        assert_eq!(shared_in("0a1b2c: unpacked, 20.00 MiB"), None);
+    }
+
+    #[test]
     fn the_memory_has_a_verdict() {
-        let peak = |bytes| Peak { files: 10, directories: 1, seconds: 2.0, processes: 2, bytes };
-        assert!(about_memory(&peak(13 << 20)).contains("are 13.0 MiB together"));
-        assert!(about_memory(&peak(MOST_MEMORY)).contains(": met"));
-        assert!(about_memory(&peak(MOST_MEMORY + 1)).contains("**missed**"));
+        let peak =
+            |bytes| Peak { files: 10, directories: 1, seconds: 2.0, processes: 2, bytes, shared: 9 << 20 };
+        let about = |one, other| about_memory(&[peak(one), peak(other)]);
+        assert!(about(13 << 20, 0).contains("are 13.0 MiB together"));
+        assert!(about(0, 14 << 20).contains("2 processes, 14.0 MiB together"));
+        assert_eq!(about(MOST_MEMORY, MOST_MEMORY).matches(": met").count(), 2);
+        assert!(about(MOST_MEMORY + 1, 0).contains(": **missed**"));
+        assert!(about(0, MOST_MEMORY + 1).contains(": **missed**; 9 MiB were shared"));
     }
 }

@@ -6,7 +6,7 @@ use super::samples::{Key, Samples, Spread};
 
 const OURS: &str = "zchroot";
 /// The operations in the order of the table, and what the table calls them.
-const OPERATIONS: [(&str, &str); 10] = [
+const OPERATIONS: [(&str, &str); 14] = [
     ("run", "a whole session around `true`"),
     ("exec", "`true` in a standing session"),
     ("begin", "begin a session"),
@@ -17,6 +17,10 @@ const OPERATIONS: [(&str, &str); 10] = [
     ("import-tarzst", "import a tar archive, zstd"),
     ("import-squashfs", "import a squashfs image"),
     ("import-oci", "import an OCI image of two layers"),
+    ("again-xfs-tar", "import a second tar archive that shares most files, XFS"),
+    ("again-xfs-squashfs", "import a second squashfs image that shares most files, XFS"),
+    ("again-btrfs-tar", "import a second tar archive that shares most files, btrfs"),
+    ("again-btrfs-squashfs", "import a second squashfs image that shares most files, btrfs"),
 ];
 /// What zchroot is compared with, in the order of the table.
 const OTHERS: [(&str, &str); 11] = [

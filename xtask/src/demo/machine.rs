@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{PACKAGE, SUITE, Stage, build};
+use super::{MORE, PACKAGE, SUITE, Stage, build};
 use crate::debian::archive::Archive;
 use crate::debian::sources::Source;
 use crate::debian::{self, libzfs};
@@ -65,12 +65,22 @@ pub fn tree() -> Layer {
         let archive = Archive::open(&work.join("apt"), std::slice::from_ref(&source))?;
         let deb = archive.download(PACKAGE, &archive.newest(PACKAGE, SUITE)?, work)?;
         step(format!("Debian {SUITE} by mmdebstrap (about a minute)"));
-        bootstrap(work, &source, &deb)?;
+        let upload = format!("--customize-hook=upload {} {PLACE}", deb.display());
+        bootstrap(work, &source, &upload)?;
         Ok(std::fs::remove_dir_all(work.join("apt"))?)
     })
 }
 
-fn bootstrap(work: &Path, source: &Source, deb: &Path) -> Result<()> {
+/// The same with some packages more, by a run of its own.
+pub fn larger_tree() -> Layer {
+    Layer::new("demo-larger", &[SUITE, MORE], |work| {
+        debian::ensure_packages(&["mmdebstrap"])?;
+        step(format!("Debian {SUITE} with {MORE} by mmdebstrap (about a minute)"));
+        bootstrap(work, &super::source()?, &format!("--include={MORE}"))
+    })
+}
+
+fn bootstrap(work: &Path, source: &Source, more: &str) -> Result<()> {
     if !debian::is_root() {
         // It then works in a user namespace, for which it needs newuidmap.
         debian::ensure_packages(&["uidmap"])?;
@@ -81,8 +91,7 @@ fn bootstrap(work: &Path, source: &Source, deb: &Path) -> Result<()> {
         "--aptopt=Acquire::Languages \"none\"",
         "--aptopt=Acquire::Retries \"3\"",
     ]);
-    command.arg(format!("--customize-hook=upload {} {PLACE}", deb.display()));
-    command.arg(SUITE).arg(work.join("tree.tar")).arg(source.line());
+    command.arg(more).arg(SUITE).arg(work.join("tree.tar")).arg(source.line());
     command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
     program::logged(&mut command, &work.join("build.log"))
 }

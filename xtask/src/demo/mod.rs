@@ -21,6 +21,8 @@ const STORY: &str = include_str!("../../demo/story.sh");
 const SUITE: &str = "trixie";
 /// A package that needs nothing but libc.
 const PACKAGE: &str = "hello";
+/// Packages of a larger Debian.
+const MORE: &str = "less,nano";
 
 /// Show the main job on a real Debian tree: sessions, an update, nothing left over
 ///
@@ -73,6 +75,14 @@ pub fn source() -> Result<Source> {
 /// The directory with `tree.tar`, a small Debian, which is made first if need be.
 pub fn tree() -> Result<PathBuf> {
     machine::tree().ensure()
+}
+
+/// The directory with `tree.tar`, a Debian of the same release with some packages more, made by another run.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn larger_tree() -> Result<PathBuf> {
+    machine::larger_tree().ensure()
 }
 
 /// What the story is told with.

@@ -33,7 +33,7 @@ pub enum Lane {
     Clients,
     /// The tests that need ZFS, in the uml machine
     Zfs,
-    /// The demonstration on a pool and the recipe of a full one, in the uml machine
+    /// The demonstration on a pool and the recipes (a full one, two images in one), in the uml machine
     DemoZfs,
     /// Crashes at every step, of the program and of the machine, on both stores
     Crash,
@@ -84,7 +84,7 @@ impl Lane {
                 "sbuild, autopkgtest and piuparts on the program called as schroot, on this host"
             }
             Self::Zfs => "the tests that need ZFS, in the uml machine",
-            Self::DemoZfs => "cargo xtask demo --zfs and cargo xtask recipe enospc, in the uml machine",
+            Self::DemoZfs => "cargo xtask demo --zfs, recipe enospc and recipe dedup, in the uml machine",
             Self::Crash => "crashes at every step, on this host and in the uml machine",
             Self::History => "histories of many clients, on this host and in the uml machine",
             Self::Qemu => "the store's contract on the stock kernel, in the qemu machine",
@@ -117,9 +117,11 @@ impl Lane {
             Self::Demo => told(self, demo::on_host),
             Self::Clients => nextest::host(tests(Kind::Clients)),
             Self::Zfs => nextest::machine(Machine::Uml, tests(Kind::Plain)),
-            Self::DemoZfs => Ok(self.parts(&[&|| told(self, || demo::on_zfs(Machine::Uml)), &|| {
-                Ok(Tally::one("recipe-enospc", recipe::enospc(Machine::Uml)? == 0))
-            }])),
+            Self::DemoZfs => Ok(self.parts(&[
+                &|| told(self, || demo::on_zfs(Machine::Uml)),
+                &|| Ok(Tally::one("recipe-enospc", recipe::enospc(Machine::Uml)? == 0)),
+                &|| Ok(Tally::one("recipe-dedup", recipe::dedup(Machine::Uml)? == 0)),
+            ])),
             Self::Crash => Ok(self.parts(&[
                 &|| nextest::host(tests(Kind::Crash)),
                 &|| nextest::machine(Machine::Uml, tests(Kind::Crash)),

@@ -8,6 +8,7 @@ use rustix::pipe::PipeFlags;
 
 use super::*;
 use crate::store::ErrorKind;
+use crate::sys::whereabouts::Place;
 use crate::sys::worker::Worker;
 
 /// A file system of 1 MiB, unmounted when dropped.
@@ -53,15 +54,67 @@ fn dir_import_no_room_ends_it_at_once_and_says_so() {
 }
 
 #[test]
-fn dir_import_a_worker_that_does_nothing_while_the_tree_is_nearly_full_is_out_of_room() {
+fn dir_import_a_worker_that_stands_in_a_nearly_full_store_is_out_of_room() {
     let small = Small::new("size=1M");
     std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
-    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let mut unpacking = start(read.as_fd(), "pipe", small.0.path(), None).unwrap();
-    unpacking.when_full = Duration::from_millis(100);
-    let error = unpacking.finish(&mut Silent, None).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NoRoom);
-    drop(write);
+    let stands = |site: &mut Site| {
+        let _work = site.beat.at(Place::Store);
+        loop {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+    };
+    for patience in [Duration::MAX, Duration::from_millis(200)] {
+        let mut unpacking = Unpacking::start(&[], "it", small.0.path(), None, stands).unwrap();
+        if patience == Duration::MAX {
+            unpacking.set_when_full(Duration::from_millis(100));
+        }
+        let error = unpacking.finish(&mut Impatient(patience), None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoRoom, "{}", told(&error));
+    }
+}
+
+#[test]
+fn dir_import_a_worker_that_goes_on_slowly_in_a_nearly_full_store_is_not_out_of_room() {
+    let small = Small::new("size=1M");
+    std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
+    // One that says nothing in between is seen to go on all the same: each is another piece of work.
+    let goes_on = |site: &mut Site| {
+        for _ in 0..40 {
+            let _work = site.beat.at(Place::Store);
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        Ok(())
+    };
+    let mut unpacking = Unpacking::start(&[], "it", small.0.path(), None, goes_on).unwrap();
+    unpacking.set_when_full(Duration::from_millis(900));
+    unpacking.finish(&mut Silent, None).unwrap();
+}
+
+#[test]
+fn dir_import_a_silent_source_is_no_lack_of_room_however_full_the_store_is() {
+    let small = Small::new("size=1M");
+    std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_000_000]).unwrap();
+    // Before the first byte, in the middle of a file, and while something is unpacked.
+    for (length, compressed) in [(0, false), (4096, false), (9000, true)] {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let mut write = File::from(write);
+        let mut archive = archive_of(1, 8000);
+        if compressed {
+            archive = zstd::encode_all(&archive[..length], 1).unwrap();
+            archive.truncate(archive.len() - 3);
+        } else {
+            archive.truncate(length);
+        }
+        write.write_all(&archive).unwrap();
+        let mut unpacking = start(read.as_fd(), "pipe", small.0.path(), None).unwrap();
+        unpacking.set_when_full(Duration::from_millis(100));
+        let error = unpacking.finish(&mut Impatient(Duration::from_secs(1)), None).unwrap_err();
+        let told = told(&error);
+        assert_eq!(error.kind(), ErrorKind::Other, "{told}");
+        assert!(told.contains("it came no further for 1 s: what it is read from stalls"), "{told}");
+        assert!(small.0.path().join("filler").exists());
+        let _ = std::fs::remove_dir_all(small.0.path().join("usr"));
+    }
 }
 
 #[test]
@@ -70,7 +123,7 @@ fn dir_import_a_worker_that_waits_for_its_pipe_while_there_is_room_goes_on() {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
     let mut unpacking = start(read.as_fd(), "pipe", dir.path(), None).unwrap();
     drop(read);
-    unpacking.when_full = Duration::from_millis(1);
+    unpacking.set_when_full(Duration::from_millis(1));
     let writer = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(1200));
         File::from(write).write_all(&archive_of(3, 10)).unwrap();
@@ -145,14 +198,4 @@ fn dir_import_a_writer_that_stalls_is_given_up_with_room_too() {
     assert!(told.starts_with("cannot unpack the pipe: it came no further for 1 s: "), "{told}");
     assert_eq!(error.kind(), ErrorKind::Other, "it is no lack of room: nothing is evicted for it");
     assert!(rustix::process::test_kill_process(worker).is_err(), "the worker is gone");
-}
-
-#[test]
-fn dir_import_a_worker_that_stalls_in_a_full_tree_is_out_of_room_also_to_the_impatient() {
-    let small = Small::new("size=1M");
-    std::fs::write(small.0.path().join("filler"), vec![1_u8; 1_020_000]).unwrap();
-    let (read, _write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-    let unpacking = start(read.as_fd(), "pipe", small.0.path(), None).unwrap();
-    let error = unpacking.finish(&mut Impatient(Duration::from_millis(200)), None).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NoRoom);
 }
