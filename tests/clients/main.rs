@@ -17,6 +17,7 @@ mod configured;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod host;
+mod maintain;
 mod mini_buildd;
 mod numbers;
 mod package;
