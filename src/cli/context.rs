@@ -86,7 +86,7 @@ impl Context {
     }
 
     /// The versions.
-    pub(super) fn sources(&self) -> Result<Sources<'_>, Error> {
+    pub(crate) fn sources(&self) -> Result<Sources<'_>, Error> {
         Ok(Sources::new(self.sessions()?))
     }
 

@@ -160,6 +160,7 @@ fn begin(template: &Template, bare: &Profile, start: Start<'_>, context: &Contex
         image: None,
         owner: policy::owner(context),
         root_allowed: true,
+        commit_on_end: None,
         setup: source::setup(template),
     };
     let sources = context.sources()?;

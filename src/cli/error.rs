@@ -60,6 +60,11 @@ impl Error {
         self
     }
 
+    /// The commands that help.
+    pub(crate) fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// Whether it failed for lack of room.
     #[must_use]
     pub fn is_no_room(&self) -> bool {
@@ -126,6 +131,7 @@ impl From<session::Error> for Error {
             E::NoSuchVersion { template, .. } => {
                 (Status::NotFound, Some(format!("zchroot history {template}")))
             }
+            E::Kept { id, .. } => (Status::Busy, Some(format!("zchroot source commit {id}"))),
             E::IsSource(id) => (Status::Failed, Some(format!("zchroot source abort {id}"))),
             E::Record(session::record::Error::Unknown(_)) => {
                 (Status::NotFound, Some("zchroot list".to_owned()))
@@ -160,6 +166,7 @@ impl From<source::Error> for Error {
             E::Settling(_) => (Status::Busy, None),
             E::IsCurrent { template, .. } => (Status::Failed, Some(format!("zchroot history {template}"))),
             E::NotReady(_) => (Status::Busy, Some(RECOVER.to_owned())),
+            E::NotByEnd(session) => (Status::Failed, Some(format!("zchroot source commit {session}"))),
             E::NoSuchVersion { template, .. } => {
                 (Status::NotFound, Some(format!("zchroot history {template}")))
             }

@@ -14,7 +14,7 @@ use super::{output, policy};
 use crate::session::record::{self, Kind, Record, Records, State};
 use crate::store::{SessionId, TemplateName, VersionId, pointer};
 use crate::sys::privilege::raised;
-use crate::template::{self, AccountName, Template};
+use crate::template::{self, AccountName, CommitOnEnd, Template};
 
 pub(super) fn run(args: &Info, context: &Context) -> Result<Status, Error> {
     let id: SessionId = args.name.parse()?;
@@ -34,6 +34,14 @@ pub(super) fn kind(kind: Kind) -> &'static str {
     }
 }
 
+/// The word for how far a session is.
+pub(super) fn state(state: State, kept_until: Option<Timestamp>) -> String {
+    match kept_until {
+        Some(until) => format!("{} until {}", state.as_str(), output::time(until)),
+        None => state.as_str().to_owned(),
+    }
+}
+
 fn session(record: &Record, args: &Info, context: &Context) -> Result<Status, Error> {
     if !policy::is_ones_own(context, record) {
         return others_session(&Other::from(record), args);
@@ -50,10 +58,11 @@ fn session(record: &Record, args: &Info, context: &Context) -> Result<Status, Er
     fields(&[
         ("Session", record.id.to_string()),
         ("Kind", kind(record.kind).to_owned()),
-        ("State", record.state.as_str().to_owned()),
+        ("State", state(record.state, record.kept_until)),
         ("Template", record.template.to_string()),
         of,
         ("Draft", record.draft.as_ref().map_or("-".to_owned(), VersionId::to_string)),
+        ("Commit on end", record.commit_on_end.map_or("-", CommitOnEnd::as_str).to_owned()),
         ("Owner", format!("{} ({})", output::plain(&record.owner.name), record.owner.uid)),
         ("Begun", output::time(record.created)),
         ("Profile", record.setup.profile.to_string()),
@@ -77,6 +86,9 @@ pub(super) struct Other {
     pub base: Option<VersionId>,
     /// When it was begun.
     pub created: Timestamp,
+    /// How long its draft is kept, if it has ended without a commit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Timestamp>,
 }
 
 impl From<&Record> for Other {
@@ -88,6 +100,7 @@ impl From<&Record> for Other {
             template: record.template.clone(),
             base: record.base.clone(),
             created: record.created,
+            kept_until: record.kept_until,
         }
     }
 }
@@ -100,7 +113,7 @@ fn others_session(other: &Other, args: &Info) -> Result<Status, Error> {
     fields(&[
         ("Session", other.id.to_string()),
         ("Kind", kind(other.kind).to_owned()),
-        ("State", other.state.as_str().to_owned()),
+        ("State", state(other.state, other.kept_until)),
         ("Template", other.template.to_string()),
         ("Version", other.base.as_ref().map_or("-".to_owned(), VersionId::to_string)),
         ("Begun", output::time(other.created)),
@@ -147,6 +160,7 @@ fn template(args: &Info, context: &Context) -> Result<Status, Error> {
         ("Source root groups", names(&template.source.access.root_groups)),
         ("Rollback users", names(&template.source.rollback_users)),
         ("Rollback groups", names(&template.source.rollback_groups)),
+        ("Commit on end", template.source.commit_on_end.as_str().to_owned()),
         ("Versions kept", template.keep.to_string()),
         ("Kept for", template.keep_for.map_or("-".to_owned(), |period| period.to_string())),
     ])

@@ -154,7 +154,7 @@ fn row(record: &info::Other, owner: &str) -> Vec<String> {
     vec![
         record.id.to_string(),
         info::kind(record.kind).to_owned(),
-        record.state.as_str().to_owned(),
+        info::state(record.state, record.kept_until),
         record.template.to_string(),
         record.base.as_ref().map_or("-".to_owned(), VersionId::to_string),
         owner.to_owned(),

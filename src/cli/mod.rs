@@ -29,7 +29,7 @@ mod reserve;
 mod rollback;
 mod room;
 pub(crate) mod run;
-mod source;
+pub(crate) mod source;
 mod update;
 mod verify;
 

@@ -73,7 +73,7 @@ pub(super) fn delta(count: i64) -> String {
 
 /// A time for people: local, to the minute.
 #[must_use]
-pub(super) fn time(when: jiff::Timestamp) -> String {
+pub(crate) fn time(when: jiff::Timestamp) -> String {
     when.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 

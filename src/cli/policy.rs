@@ -58,7 +58,7 @@ pub(super) fn may_use_images(context: &Context, target: &Account) -> Result<(), 
 }
 
 /// Whether the caller may be root in sessions of a template.
-pub(super) fn may_be_root(context: &Context, access: &Access) -> bool {
+pub(crate) fn may_be_root(context: &Context, access: &Access) -> bool {
     matches!(decide(access, &who(context), 0, &HostAccounts), Verdict::Allowed(_))
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn may_know(context: &Context, template: &Template) -> bool {
 }
 
 /// Refuses who is not let in at all, whoever he wants to be inside.
-pub(super) fn may_begin(context: &Context, template: &TemplateName, access: &Access) -> Result<(), Error> {
+pub(crate) fn may_begin(context: &Context, template: &TemplateName, access: &Access) -> Result<(), Error> {
     may_use(context, template, access, context.process.caller().account())
 }
 

@@ -25,6 +25,7 @@ pub(super) fn run(args: &Recover, context: &Context) -> Result<Status, Error> {
             Recovered::Ready => ("ready again", None),
             Recovered::Ended => ("ended", None),
             Recovered::Committed => ("committed", None),
+            Recovered::Kept => ("kept", None),
             Recovered::InUse => ("in use", None),
             Recovered::Failed(error) => {
                 status = Status::Failed;

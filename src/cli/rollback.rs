@@ -28,6 +28,7 @@ pub(super) fn run(args: &Rollback, context: &Context) -> Result<Status, Error> {
         image: None,
         owner: policy::owner(context),
         root_allowed: false,
+        commit_on_end: None,
         setup: steps::setup(&template),
     };
     let mut bar = context.bar();

@@ -115,6 +115,7 @@ pub(crate) fn begin(context: &Context, template: &Template, plan: Plan) -> Resul
         image: plan.image,
         owner: policy::owner(context),
         root_allowed: policy::may_be_root(context, &template.access),
+        commit_on_end: None,
         setup: Setup {
             quota: narrower(template.quota, plan.quota),
             ..setup(template, plan.isolation.as_ref())

@@ -9,11 +9,11 @@ use super::rebased::Rebased;
 use super::{diff, output, policy, reserve, room, run, verify};
 use crate::session::record::{NewRecord, Record, Setup};
 use crate::session::{self, Begun, Kind, State, Wish};
-use crate::source::{Keep, SourceRequest, Version};
+use crate::source::{self, Keep, SourceEnd, SourceRequest, Sources, Version};
 use crate::store::{Kind as StoreKind, Progress, SessionId, TemplateName};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
-use crate::template::{self, Template};
+use crate::template::{self, Profile, Template};
 
 pub(super) fn run(args: &Source, context: &Context) -> Result<Status, Error> {
     match &args.step {
@@ -76,12 +76,13 @@ fn rebase_step(args: &SourceRebase, context: &Context) -> Result<Status, Error> 
     // Its lock is held, so that nobody ends it under our hands.
     let kept = lock(&args.session, context)?;
     let old = &kept.record;
+    old.refuse_kept()?;
     let template = context.template(&old.template)?;
     let sources = context.sources()?;
     let (base, _) = raised(|| sources.outdated(old))?;
     may_change(&template, context)?;
     if !raised(|| context.sessions()?.is_mounted(old).map_err(Error::from))? {
-        return Err(crate::source::Error::NotStanding(old.id.clone()).into());
+        return Err(source::Error::NotStanding(old.id.clone()).into());
     }
     let new = NewRecord {
         id: name_or_new(args.name.clone(), &old.template)?,
@@ -89,13 +90,14 @@ fn rebase_step(args: &SourceRebase, context: &Context) -> Result<Status, Error> 
         template: old.template.clone(),
         image: None,
         owner: old.owner.clone(),
-        root_allowed: true,
+        root_allowed: old.root_allowed,
+        commit_on_end: old.commit_on_end,
         setup: old.setup.clone(),
     };
     let begun = begin_as(new, context)?;
     let new = begun.record.clone();
     drop(begun);
-    let current = new.base.clone().ok_or_else(|| crate::source::Error::NoBase(new.id.clone()))?;
+    let current = new.base.clone().ok_or_else(|| source::Error::NoBase(new.id.clone()))?;
     let divergence = raised(|| sources.divergence(old, &current, &mut |_| diff::not_interrupted()));
     let divergence = divergence.map_err(|error| {
         throw_away(&new.id, context);
@@ -134,7 +136,8 @@ fn tell_of_others(ours: &Record, context: &Context) -> Result<(), Error> {
     let others = all
         .records
         .iter()
-        .filter(|record| record.kind == Kind::Source && &record.template == name && record.id != ours.id);
+        .filter(|record| record.kind == Kind::Source && &record.template == name && record.id != ours.id)
+        .filter(|record| !record.is_kept());
     for record in others {
         context.note(&format!(
             "{} has source session {} open on {name} since {}: whoever commits second gets a conflict",
@@ -156,11 +159,32 @@ pub(super) fn begin(template: &Template, name: Option<SessionId>, context: &Cont
         image: None,
         owner: policy::owner(context),
         root_allowed: true,
+        commit_on_end: None,
         setup: setup(template),
     };
     let begun = begin_as(new, context)?;
     tell_of_others(&begun.record, context)?;
     Ok(begun)
+}
+
+/// Begins a source session whose end commits it, for a caller who has been let in.
+pub(crate) fn begin_to_end(
+    template: &Template,
+    name: Option<SessionId>,
+    isolate_net: bool,
+    context: &Context,
+) -> Result<Begun, Error> {
+    let new = NewRecord {
+        id: name_or_new(name, &template.name)?,
+        kind: Kind::Source,
+        template: template.name.clone(),
+        image: None,
+        owner: policy::owner(context),
+        root_allowed: policy::may_be_root(context, &template.source.access),
+        commit_on_end: Some(template.source.commit_on_end),
+        setup: Setup { isolate_net, ..setup(template) },
+    };
+    begin_as(new, context)
 }
 
 fn name_or_new(name: Option<SessionId>, template: &TemplateName) -> Result<SessionId, Error> {
@@ -198,23 +222,9 @@ fn copied(template: &TemplateName, context: &Context) -> u64 {
 
 /// Commits a source session of the caller's, then tidies the template.
 pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -> Result<Version, Error> {
-    let sources = context.sources()?;
-    let profile = template::profile(&context.layout, &begun.record.setup.profile)?;
-    let name = begun.record.template.clone();
-    let (sessions, record) = (context.sessions()?, begun.record.clone());
-    let id = record.id.clone();
-    let mut begun = Some(begun);
-    let version = room::saving(context, &format!("commit {id}"), || {
-        if let Some(begun) = begun.take() {
-            return Ok(raised(|| sources.commit(begun, &profile, message.clone()))?);
-        }
-        // A commit that failed has kept the session and let go of it; for want of room it may not stand.
-        let mut begun = raised(|| sessions.lock_same(&record))?;
-        if begun.record.state == State::Unmounted {
-            raised(|| sources.stand_again(&begun, &profile))?;
-            begun.record.state = State::Ready;
-        }
-        Ok(raised(|| sources.commit(begun, &profile, message.clone()))?)
+    let (name, id) = (begun.record.template.clone(), begun.record.id.clone());
+    let version = saving(begun, &format!("commit {id}"), context, |sources, begun, profile| {
+        sources.commit(begun, profile, message.clone())
     })?;
     context.note(&format!(
         "template {name}: version {} (generation {}) is current",
@@ -222,6 +232,43 @@ pub(super) fn commit(begun: Begun, message: Option<String>, context: &Context) -
     ));
     settle(&name, context);
     Ok(version)
+}
+
+/// Ends a source session of the caller's as was said when it was begun; tidies the template after a commit.
+pub(crate) fn end(begun: Begun, context: &Context) -> Result<SourceEnd, Error> {
+    let (name, id) = (begun.record.template.clone(), begun.record.id.clone());
+    let ended = saving(begun, &format!("commit {id}"), context, |sources, begun, profile| {
+        sources.end(begun, profile, None)
+    })?;
+    if matches!(ended, SourceEnd::Committed(_)) {
+        settle(&name, context);
+    }
+    Ok(ended)
+}
+
+/// Does what commits a session, once more if there was no room for it.
+fn saving<T>(
+    begun: Begun,
+    what: &str,
+    context: &Context,
+    commit: impl Fn(&Sources<'_>, Begun, &Profile) -> Result<T, source::Error>,
+) -> Result<T, Error> {
+    let sources = context.sources()?;
+    let profile = template::profile(&context.layout, &begun.record.setup.profile)?;
+    let (sessions, record) = (context.sessions()?, begun.record.clone());
+    let mut begun = Some(begun);
+    room::saving(context, what, || {
+        if let Some(begun) = begun.take() {
+            return Ok(raised(|| commit(&sources, begun, &profile))?);
+        }
+        // A commit that failed has kept the session and let go of it; for want of room it may not stand.
+        let mut begun = raised(|| sessions.lock_same(&record))?;
+        if begun.record.state == State::Unmounted {
+            raised(|| sources.stand_again(&begun, &profile))?;
+            begun.record.state = State::Ready;
+        }
+        Ok(raised(|| commit(&sources, begun, &profile))?)
+    })
 }
 
 /// Tidies after a commit. It is no part of the commit: what does not work now, the next commit or gc does.

@@ -52,6 +52,7 @@ fn trial(begun: &Begun, template: &Template, args: &Update, context: &Context) -
         image: None,
         owner: policy::owner(context),
         root_allowed: true,
+        commit_on_end: None,
         setup: Setup { quota: None, ..run::setup(template, None) },
     };
     let (sessions, sources) = (context.sessions()?, context.sources()?);

@@ -9,13 +9,14 @@ use super::chroot::{Origin, Role};
 use super::enter::{self, Enter};
 use super::order::{Action, Order};
 use super::say::{Line, Trouble};
+use super::source;
 use crate::cli::args::Inside;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::exit::Status;
 use crate::cli::run::{self, Plan};
 use crate::cli::{output, policy};
-use crate::session::{Begun, Kind, Record, Recovered, State, record};
+use crate::session::{Begun, Kind, Record, Recovered, Sessions, State, record};
 use crate::store::SessionId;
 use crate::sys::identity::{self, Account};
 use crate::sys::privilege::raised;
@@ -27,6 +28,10 @@ use crate::template::Template;
 /// Something was refused or failed.
 pub(super) fn act(order: &Order, selected: &[Selected<'_>], context: &Context) -> Result<Status, Trouble> {
     let act = Act { order, context, target: target(order, context)? };
+    if order.action == Action::End && order.chroots.is_empty() {
+        return act.end_all(selected);
+    }
+    act.refuse_others(selected)?;
     let mut status = Status::Ok;
     for one in selected {
         act.refuse_keys()?;
@@ -47,10 +52,10 @@ fn unsupported(one: &Selected<'_>) -> Trouble {
         .and_info("A template of zchroot with this name is used in its place: see zchroot(8), create")
 }
 
-struct Act<'a> {
-    order: &'a Order,
-    context: &'a Context,
-    target: Account,
+pub(super) struct Act<'a> {
+    pub(super) order: &'a Order,
+    pub(super) context: &'a Context,
+    pub(super) target: Account,
 }
 
 /// Who a command is to be: the named one, or the caller.
@@ -64,29 +69,78 @@ fn target(order: &Order, context: &Context) -> Result<Account, Trouble> {
     }
 }
 
-fn not_authorised() -> Trouble {
+pub(super) fn not_authorised() -> Trouble {
     Trouble::hushable("Access not authorised")
         .and_info("You do not have permission to access the schroot service.")
         .and_info("This failure will be reported.")
 }
 
-fn setup_failed(name: &str, stage: &str, error: &Error) -> Trouble {
+pub(super) fn not_begun(name: &str, error: &Error) -> Trouble {
+    match error.status() {
+        Status::Busy => Trouble::hushable(format!("{name}: Failed to lock chroot: {}", error.text())),
+        _ => setup_failed(name, "setup-start", error),
+    }
+}
+
+pub(super) fn setup_failed(name: &str, stage: &str, error: &Error) -> Trouble {
     Trouble::hushable(format!("{name}: Chroot setup failed: stage={stage}: {}", error.text()))
 }
 
 impl Act<'_> {
     fn on(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
         match (self.order.action, &one.chroot.role) {
-            (Action::Automatic | Action::Begin, Role::Source) => Err(Trouble::error(format!(
-                "{}: Source sessions are not supported yet; ‘zchroot update {}’ changes the template",
-                one.word,
-                one.chroot.name()
-            ))),
+            (Action::Automatic, Role::Source) => source::automatic(self, one),
+            (Action::Begin, Role::Source) => source::begin_named(self, one),
             (Action::Automatic, _) => self.automatic(one),
             (Action::Begin, _) => self.begin_named(one),
             (Action::Run, _) => self.run(one),
             (Action::End, _) => self.end(one),
             (_, _) => self.recover(one),
+        }
+    }
+
+    /// Ends all sessions: none, if any is somebody else's. One that will not go does not keep the others. What ends
+    /// by itself, or by `zchroot source` alone, is not among them.
+    fn end_all(&self, selected: &[Selected<'_>]) -> Result<Status, Trouble> {
+        self.refuse_keys()?;
+        let ours = selected.iter().filter(|one| one.chroot.origin == Origin::Ours);
+        // What has ended since it was selected is not missed.
+        let mut records: Vec<Record> = ours.filter_map(|one| self.record(one).ok()).collect();
+        records.retain(|record| record.kind != Kind::Source || record.commit_on_end.is_some());
+        if records.iter().any(|record| policy::may_end(self.context, record).is_err()) {
+            return Err(not_authorised());
+        }
+        let mut last = None;
+        for record in &records {
+            if let Err(trouble) = self.end_one_of_all(record)
+                && let Some(earlier) = last.replace(trouble)
+            {
+                earlier.print(self.is_quiet());
+            }
+        }
+        last.map_or(Ok(Status::Ok), Err)
+    }
+
+    fn end_one_of_all(&self, record: &Record) -> Result<(), Trouble> {
+        let sessions = self.sessions()?;
+        let in_use = || raised(|| sessions.is_in_use(&record.id)).unwrap_or(false);
+        if record.kind == Kind::Ephemeral && in_use() {
+            return Ok(());
+        }
+        self.end_record(record).map(drop)
+    }
+
+    /// Of several sessions none is worked in if any is somebody else's.
+    fn refuse_others(&self, selected: &[Selected<'_>]) -> Result<(), Trouble> {
+        let is_in_session = matches!(self.order.action, Action::Run | Action::End | Action::Recover);
+        if !is_in_session || selected.len() < 2 {
+            return Ok(());
+        }
+        let ours = selected.iter().filter(|one| one.chroot.origin == Origin::Ours);
+        let records = ours.filter_map(|one| self.record(one).ok());
+        match records.map(|record| policy::may_end(self.context, &record)).find(Result::is_err) {
+            Some(_) => Err(not_authorised()),
+            None => Ok(()),
         }
     }
 
@@ -104,16 +158,16 @@ impl Act<'_> {
         let template = self.template(one)?;
         policy::may_use(self.context, &template.name, &template.access, &self.target)
             .map_err(|_| not_authorised())?;
-        let name = self.order.session_name.as_ref().map(|name| name.parse::<SessionId>());
-        let name =
-            name.transpose().map_err(|error| Trouble::error(format!("Invalid session name: {error}")))?;
+        let name = self.session_name()?;
         let id = name.as_ref().map_or_else(|| one.chroot.name().to_owned(), ToString::to_string);
         let isolation = self.order.isolate_network.then(Inside::without_network);
         let plan = Plan { kind, name, at: None, image: None, quota: None, isolation };
-        run::begin(self.context, &template, plan).map_err(|error| match error.status() {
-            Status::Busy => Trouble::hushable(format!("{id}: Failed to lock chroot: {}", error.text())),
-            _ => setup_failed(&id, "setup-start", &error),
-        })
+        run::begin(self.context, &template, plan).map_err(|error| not_begun(&id, &error))
+    }
+
+    pub(super) fn session_name(&self) -> Result<Option<SessionId>, Trouble> {
+        let name = self.order.session_name.as_ref().map(|name| name.parse());
+        name.transpose().map_err(|error| Trouble::error(format!("Invalid session name: {error}")))
     }
 
     fn template(&self, one: &Selected<'_>) -> Result<Template, Trouble> {
@@ -134,8 +188,9 @@ impl Act<'_> {
         let begun = self.begin(one, Kind::Ephemeral)?;
         let ended = self.enter(&begun.record, Some(one.word));
         let id = begun.record.id.clone();
-        let cleared = self.sessions()?.end_raised(begun);
-        let cleared = cleared.map_err(|error| setup_failed(id.as_str(), "setup-stop", &error));
+        let sessions = self.sessions()?;
+        let cleared = raised(|| sessions.end(begun));
+        let cleared = cleared.map_err(|error| setup_failed(id.as_str(), "setup-stop", &error.into()));
         match (ended, cleared) {
             (ended, Ok(())) => ended,
             // What the command said has the word; what is left is recorded, and recover ends it.
@@ -165,15 +220,26 @@ impl Act<'_> {
     }
 
     fn enter(&self, record: &Record, alias: Option<&str>) -> Result<Status, Trouble> {
+        let entry = self.entry(record, alias)?;
+        enter::tell(&entry, enter::enter(&entry))
+    }
+
+    /// The command of the order, as what is to be entered.
+    pub(super) fn entry<'a>(
+        &'a self,
+        record: &'a Record,
+        alias: Option<&'a str>,
+    ) -> Result<Enter<'a>, Trouble> {
         let command: Vec<OsString> = match self.order.command.first() {
             // An empty word is as none: a login shell.
             Some(first) if first.is_empty() => Vec::new(),
             _ => self.order.command.clone(),
         };
         let alias = alias.map(|word| word.split_once(':').map_or(word, |(_, name)| name));
-        enter::enter(&Enter {
+        Ok(Enter {
             order: self.order,
             context: self.context,
+            sessions: self.sessions()?,
             target: &self.target,
             record,
             alias,
@@ -184,9 +250,16 @@ impl Act<'_> {
     fn end(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
         let record = self.record(one)?;
         policy::may_end(self.context, &record).map_err(|_| not_authorised())?;
+        self.end_record(&record)
+    }
+
+    fn end_record(&self, record: &Record) -> Result<Status, Trouble> {
         let _held = hold_signals()?;
+        if record.kind == Kind::Source {
+            return source::end(self, record);
+        }
         let sessions = self.sessions()?;
-        let ended = raised(|| sessions.0.end(sessions.0.lock_same(&record)?));
+        let ended = raised(|| sessions.end(sessions.lock_same(record)?));
         ended.map_err(|error| setup_failed(record.id.as_str(), "setup-stop", &error.into()))?;
         Ok(Status::Ok)
     }
@@ -201,14 +274,14 @@ impl Act<'_> {
         policy::may_end(self.context, &record).map_err(|_| not_authorised())?;
         let sessions = self.sessions()?;
         let failed = |error: &Error| setup_failed(record.id.as_str(), "setup-recover", error);
-        let stands = raised(|| sessions.0.is_mounted(&record)).map_err(|error| failed(&error.into()))?;
+        let stands = raised(|| sessions.is_mounted(&record)).map_err(|error| failed(&error.into()))?;
         if record.state == State::Ready && stands {
             return Ok(Status::Ok);
         }
         if !self.context.process.caller().is_root() {
             return Err(not_authorised());
         }
-        let recovery = raised(|| sessions.0.recover()).map_err(|error| failed(&error.into()))?;
+        let recovery = raised(|| sessions.recover()).map_err(|error| failed(&error.into()))?;
         match recovery.sessions.into_iter().find(|(id, _)| *id == record.id) {
             Some((_, Recovered::Failed(error))) => Err(failed(&error.into())),
             Some((id, Recovered::InUse)) => {
@@ -226,32 +299,24 @@ impl Act<'_> {
         let gone = || Trouble::error(format!("{}: Chroot not found", one.word));
         let id: SessionId = one.chroot.name().parse().map_err(|_| gone())?;
         let sessions = self.sessions()?;
-        raised(|| sessions.0.records().load(&id)).map_err(|error| match error {
+        match raised(|| sessions.records().load(&id)) {
             // It ended since it was selected.
-            record::Error::Unknown(_) => gone(),
-            other => Trouble::error(format!("{id}: {}", crate::sys::chain(&other))),
-        })
+            Err(record::Error::Unknown(_)) => Err(gone()),
+            Ok(record) if record.is_kept() => Err(gone()),
+            Ok(record) => Ok(record),
+            Err(other) => Err(Trouble::error(format!("{id}: {}", crate::sys::chain(&other)))),
+        }
     }
 
-    fn sessions(&self) -> Result<Sessions<'_>, Trouble> {
-        let sessions = self.context.sessions().map_err(|error| Trouble::error(error.text()))?;
-        Ok(Sessions(sessions))
+    pub(super) fn sessions(&self) -> Result<Sessions<'_>, Trouble> {
+        self.context.sessions().map_err(|error| Trouble::error(error.text()))
     }
 
-    fn is_quiet(&self) -> bool {
+    pub(super) fn is_quiet(&self) -> bool {
         self.order.verbosity == super::order::Verbosity::Quiet
     }
 }
 
-/// The sessions, with privilege.
-struct Sessions<'a>(crate::session::Sessions<'a>);
-
-impl Sessions<'_> {
-    fn end_raised(&self, begun: Begun) -> Result<(), Error> {
-        Ok(raised(|| self.0.end(begun))?)
-    }
-}
-
-fn hold_signals() -> Result<crate::sys::signals::Held, Trouble> {
+pub(super) fn hold_signals() -> Result<crate::sys::signals::Held, Trouble> {
     Context::hold_signals().map_err(|error| Trouble::error(error.text()))
 }

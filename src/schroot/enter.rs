@@ -8,7 +8,7 @@ use super::order::{Order, Verbosity};
 use super::say::{Line, Trouble};
 use crate::cli::context::Context;
 use crate::cli::exit::Status;
-use crate::session::{EnterFailure, Manner, Record, Wish};
+use crate::session::{EnterFailure, Manner, Record, Sessions, Wish};
 use crate::sys::enter::{Ended, EnterError, Note};
 use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
@@ -20,6 +20,7 @@ the command in a different directory.";
 pub(super) struct Enter<'a> {
     pub(super) order: &'a Order,
     pub(super) context: &'a Context,
+    pub(super) sessions: Sessions<'a>,
     pub(super) target: &'a Account,
     pub(super) record: &'a Record,
     pub(super) alias: Option<&'a str>,
@@ -29,9 +30,9 @@ pub(super) struct Enter<'a> {
 /// Runs the command and waits for it.
 ///
 /// # Errors
-/// It could not be started, or a signal ended it.
-pub(super) fn enter(enter: &Enter<'_>) -> Result<Status, Trouble> {
-    let Enter { order, context, target, record, alias, command } = enter;
+/// It could not be started.
+pub(super) fn enter(enter: &Enter<'_>) -> Result<Ended, EnterFailure> {
+    let Enter { order, context, target, record, alias, command, sessions } = enter;
     if order.verbosity == Verbosity::Verbose {
         Line::Info(announcement(enter)).print();
     }
@@ -46,16 +47,23 @@ pub(super) fn enter(enter: &Enter<'_>) -> Result<Status, Trouble> {
         isolate_uts: false,
     };
     let manner = Manner { shell: order.shell.as_deref(), alias: *alias };
-    let sessions = context.sessions().map_err(|error| Trouble::error(error.text()))?;
     let mut say = |note| lines_of(note).iter().for_each(Line::print);
-    match raised(|| sessions.enter_in(record, &wish, manner, &context.process, &mut say)) {
+    raised(|| sessions.enter_in(record, &wish, manner, &context.process, &mut say))
+}
+
+/// How a command ended, or why it did not start, in schroot's words.
+///
+/// # Errors
+/// It could not be started, or a signal ended it.
+pub(super) fn tell(enter: &Enter<'_>, ended: Result<Ended, EnterFailure>) -> Result<Status, Trouble> {
+    match ended {
         Ok(Ended::Exited(status)) => Ok(Status::Command(status)),
         Ok(Ended::Signaled(signal)) => {
             Err(Trouble::hushable(format!("Child terminated by signal ‘{}’", signal_name(signal))))
         }
         Err(EnterFailure::Enter(error)) => Err(trouble_of(&error).after(shell_refused(enter, &error))),
         Err(EnterFailure::Session(error)) => {
-            Err(Trouble::hushable(format!("{}: {}", record.id, crate::sys::chain(&error))))
+            Err(Trouble::hushable(format!("{}: {}", enter.record.id, crate::sys::chain(&error))))
         }
     }
 }

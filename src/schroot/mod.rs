@@ -8,7 +8,7 @@
 //! - [`config`]: schroot.conf and chroot.d ([`keyfile`], [`fields`], [`keys`]) -> [`definition`]s; `ours`: templates
 //!   and sessions of zchroot as the same; templates win on a clash of names
 //! - [`catalogue`]: names, namespaces, aliases -> the chroots that are meant
-//! - [`show`] prints them; `act` works in them
+//! - [`show`] prints them; `act` works in them, `source` where that changes a template
 //! - [`adopt`]: what schroot.conf defines becomes a template: zchroot's own command, here for what it reads
 //! - [`say`]: whatever goes wrong is said in schroot's words, and the status is 1
 //!
@@ -34,6 +34,7 @@ mod order_tests;
 mod ours;
 mod say;
 mod show;
+mod source;
 mod text;
 
 use std::ffi::{OsStr, OsString};

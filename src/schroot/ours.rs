@@ -83,7 +83,7 @@ fn kind(context: &Context, template: &TemplateName) -> Kind {
 
 /// All sessions as no more than their names: no record is read.
 pub(super) fn session_names(context: &Context) -> (Vec<Chroot>, Vec<Line>) {
-    match raised(|| Records::new(&context.layout).ids()) {
+    match raised(|| Records::new(&context.layout).standing()) {
         Ok(ids) => (ids.iter().map(only_named).collect(), Vec::new()),
         Err(error) => (Vec::new(), vec![Line::Warning(crate::sys::chain(&error))]),
     }
@@ -107,7 +107,9 @@ fn only_named(id: &SessionId) -> Chroot {
 pub(super) fn all_sessions(context: &Context, templates: &[Chroot]) -> (Vec<Chroot>, Vec<Line>) {
     match raised(|| Records::new(&context.layout).all()) {
         Ok(all) => {
-            let chroots = all.records.iter().map(|record| of_record(context, record, templates)).collect();
+            // What has ended and is only kept is no session to schroot.
+            let standing = all.records.iter().filter(|record| !record.is_kept());
+            let chroots = standing.map(|record| of_record(context, record, templates)).collect();
             let damaged = all
                 .damaged
                 .iter()
@@ -127,6 +129,7 @@ pub(super) fn named_sessions<'a>(
     let (mut chroots, mut damaged) = (Vec::new(), Vec::new());
     for id in words.filter_map(|word| word.parse::<SessionId>().ok()) {
         match raised(|| Records::new(&context.layout).load(&id)) {
+            Ok(record) if record.is_kept() => {}
             Ok(record) => chroots.push(of_record(context, &record, templates)),
             Err(record::Error::Unknown(_)) => {}
             Err(error) => damaged.push(Line::Warning(format!("{id}: {}", crate::sys::chain(&error)))),

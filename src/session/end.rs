@@ -52,6 +52,7 @@ impl Sessions<'_> {
             }
             Tree::Version(..) | Tree::Image(_) => {}
         }
+        self.forget_runs(&record)?;
         self.records().remove(&record)?;
         Ok(())
     }
@@ -61,6 +62,7 @@ impl Sessions<'_> {
     /// # Errors
     /// The record cannot be removed.
     pub fn forget(&self, begun: Begun) -> Result<(), Error> {
+        self.forget_runs(&begun.record)?;
         self.records().remove(&begun.record)?;
         begun.lock.remove()?;
         Ok(())

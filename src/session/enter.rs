@@ -74,6 +74,7 @@ impl Sessions<'_> {
         process: &Process,
         on_note: &mut dyn FnMut(Note),
     ) -> Result<Ended, EnterFailure> {
+        record.refuse_kept()?;
         if record.state != State::Ready {
             return Err(Error::NotReady { id: record.id.clone(), state: record.state.as_str() }.into());
         }
@@ -108,7 +109,16 @@ impl Sessions<'_> {
             no_new_privs: !record.setup.setuid,
             confirm: Confirm(&|| self.confirm(record)),
         };
-        Ok(enter::enter_with(&entry, on_note)?)
+        let run = self.begin_run(record)?;
+        let ended = enter::enter_with(&entry, on_note);
+        if let Some(run) = run {
+            let is_clean = matches!(ended, Ok(Ended::Exited(0)));
+            // Of a session that ended before the command could start nobody will ask.
+            if is_clean || (ended.is_err() && self.confirm(record).is_err()) {
+                run.forget();
+            }
+        }
+        Ok(ended?)
     }
 
     /// Names come again: between the decision and the entry the session may have ended and another one, of

@@ -24,6 +24,14 @@ pub enum Error {
         /// Its state, in a word.
         state: &'static str,
     },
+    /// It has ended without a commit.
+    #[error("session {id} has ended without a commit, its draft is kept until {until}")]
+    Kept {
+        /// Which session.
+        id: SessionId,
+        /// How long.
+        until: jiff::Timestamp,
+    },
     /// A source session cannot be ended, only committed or aborted.
     #[error("{0} is a source session: commit or abort it")]
     IsSource(SessionId),

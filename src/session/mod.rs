@@ -17,6 +17,7 @@ mod enter;
 mod error;
 pub mod record;
 mod recover;
+mod runs;
 pub mod setup;
 mod standing;
 
@@ -93,6 +94,14 @@ impl<'a> Sessions<'a> {
             return Ok(begun);
         }
         Err(record::Error::Unknown(record.id.clone()).into())
+    }
+
+    /// Whether somebody has a session locked just now.
+    ///
+    /// # Errors
+    /// Its lock cannot be tried.
+    pub fn is_in_use(&self, id: &SessionId) -> Result<bool, Error> {
+        Ok(self.take_lock(id, Duration::ZERO)?.is_none())
     }
 
     fn take_lock(&self, id: &SessionId, patience: Duration) -> Result<Option<Lock>, Error> {

@@ -4,12 +4,14 @@
 //! has none and is older than the grace time is gc's. Records of named and source sessions are durable when
 //! [`Records::save`] returns; an ephemeral session does not outlive a power cut, and neither must its record.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Digest, Layout, SessionId, TemplateName, Tree, VersionId};
 use crate::sys::file;
-use crate::template::{Overlay, ProfileName, Size};
+use crate::template::{CommitOnEnd, Overlay, ProfileName, Size};
 
 /// Longer files are no records.
 const LONGEST: u64 = 64 * 1024;
@@ -39,6 +41,8 @@ pub enum State {
     Unmounted,
     /// Being taken apart; whatever is left of it goes.
     Ending,
+    /// A source session that has ended without a commit: nothing of it is there but its draft, for a while.
+    Kept,
 }
 
 impl State {
@@ -50,6 +54,7 @@ impl State {
             Self::Ready => "ready",
             Self::Unmounted => "unmounted",
             Self::Ending => "ending",
+            Self::Kept => "kept",
         }
     }
 }
@@ -114,6 +119,12 @@ pub struct Record {
     pub created: Timestamp,
     /// Its owner may be root inside.
     pub root_allowed: bool,
+    /// Its end commits it, then; if none says so, only `zchroot source` commits or aborts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_on_end: Option<CommitOnEnd>,
+    /// How long the draft of one that has ended without a commit is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until: Option<Timestamp>,
     /// Who began it.
     pub owner: Owner,
     /// How commands are set up in it.
@@ -135,6 +146,8 @@ pub struct NewRecord {
     pub owner: Owner,
     /// Its owner may be root inside.
     pub root_allowed: bool,
+    /// When its end commits it, if that is to commit at all.
+    pub commit_on_end: Option<CommitOnEnd>,
     /// How commands are set up in it.
     pub setup: Setup,
 }
@@ -154,6 +167,8 @@ impl Record {
             draft,
             created: Timestamp::now(),
             root_allowed: new.root_allowed,
+            commit_on_end: new.commit_on_end,
+            kept_until: None,
             owner: new.owner,
             setup: new.setup,
         }
@@ -164,6 +179,23 @@ impl Record {
     pub fn is_of_same_session(&self, other: &Self) -> bool {
         let told_by = |record: &Self| (record.id.clone(), record.kind, record.created, record.owner.clone());
         told_by(self) == told_by(other)
+    }
+
+    /// Whether it has ended, and only its draft is kept.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.state == State::Kept
+    }
+
+    /// Refuses what has ended and is only kept.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn refuse_kept(&self) -> Result<(), super::Error> {
+        match self.kept_until {
+            Some(until) => Err(super::Error::Kept { id: self.id.clone(), until }),
+            None => Ok(()),
+        }
     }
 
     /// The tree that the session works on.
@@ -256,8 +288,19 @@ impl<'a> Records<'a> {
     /// # Errors
     /// The folder cannot be read.
     pub fn ids(&self) -> Result<Vec<SessionId>, Error> {
+        Ok(self.ids_and_runs()?.0)
+    }
+
+    /// The names of all sessions that have a record, and of those of whose commands something is noted.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn ids_and_runs(&self) -> Result<(Vec<SessionId>, BTreeSet<SessionId>), Error> {
         let names = file::list(&self.layout.records())?;
-        Ok(names.iter().filter_map(|name| name.strip_suffix(".toml")?.parse().ok()).collect())
+        let ending = |end: &'static str| {
+            names.iter().filter_map(move |name| name.strip_suffix(end)?.parse::<SessionId>().ok())
+        };
+        Ok((ending(".toml").collect(), ending(Layout::RUNS).collect()))
     }
 
     /// Reads all.
@@ -305,5 +348,80 @@ impl<'a> Records<'a> {
             file::sync_parent(&path)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write what older programs wrote")]
+mod tests {
+    use super::*;
+
+    /// As it was written before there was an end that commits.
+    const OLD: &str = "format = 1
+id = \"work\"
+kind = \"source\"
+state = \"ready\"
+template = \"sid\"
+base = \"v1\"
+draft = \"v2\"
+created = \"2026-11-21T10:00:00Z\"
+root-allowed = true
+
+[owner]
+uid = 1000
+name = \"alice\"
+
+[setup]
+profile = \"default\"
+preserve-environment = false
+setuid = true
+isolate-net = false
+isolate-pid = false
+isolate-ipc = false
+isolate-uts = false
+
+[setup.overlay]
+kind = \"disk\"
+";
+
+    #[test]
+    fn a_record_of_an_older_program_is_read_and_written_as_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        std::fs::create_dir_all(layout.records()).unwrap();
+        let id: SessionId = "work".parse().unwrap();
+        std::fs::write(layout.record(&id), OLD).unwrap();
+        let record = Records::new(&layout).load(&id).unwrap();
+        assert_eq!((record.commit_on_end, record.kept_until), (None, None));
+        assert!(!record.is_kept() && record.refuse_kept().is_ok());
+        assert_eq!(toml::to_string(&record).unwrap(), OLD);
+    }
+
+    #[test]
+    fn of_a_session_that_is_kept_only_schroot_does_not_know() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path());
+        let records = Records::new(&layout);
+        let mut record: Record = toml::from_str(OLD).unwrap();
+        record.commit_on_end = Some(CommitOnEnd::Success);
+        records.save(&record).unwrap();
+        // A command that failed, and one of a session that is no more.
+        for name in ["work", "gone"] {
+            std::fs::create_dir(layout.runs(&name.parse().unwrap())).unwrap();
+        }
+        assert_eq!(records.standing().unwrap(), [record.id.clone()]);
+        (record.state, record.kept_until) = (State::Kept, Some(Timestamp::UNIX_EPOCH));
+        records.save(&record).unwrap();
+        assert_eq!(records.load(&record.id).unwrap(), record);
+        assert_eq!(records.standing().unwrap(), []);
+        assert_eq!(records.ids().unwrap(), [record.id.clone()]);
+        let refused = record.refuse_kept().unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "session work has ended without a commit, its draft is kept until 1970-01-01T00:00:00Z"
+        );
+        // One that cannot be read stands: it is to be looked at.
+        std::fs::write(layout.record(&record.id), "what").unwrap();
+        assert_eq!(records.standing().unwrap(), [record.id]);
     }
 }

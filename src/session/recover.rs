@@ -19,6 +19,8 @@ pub enum Recovered {
     Ended,
     /// Its commit had taken place and is finished now.
     Committed,
+    /// It had ended without a commit, and its draft is kept.
+    Kept,
     /// A running zchroot works on it.
     InUse,
     /// It could not be recovered; it stays as it is.
@@ -83,6 +85,9 @@ impl Sessions<'_> {
             self.dispose(begun)?;
             return Ok(Recovered::Committed);
         }
+        if begun.record.is_kept() {
+            return Ok(Recovered::Kept);
+        }
         let is_first = begun.record.kind == Kind::Source && begun.record.base.is_none();
         match (begun.record.kind, begun.record.state) {
             // A first version is filled by one command, which is gone: what is there may be half of it.
@@ -133,6 +138,7 @@ impl Sessions<'_> {
     pub(crate) fn mark(&self, record: &Record, state: State) -> Result<(), Error> {
         let mut marked = record.clone();
         marked.state = state;
+        marked.kept_until = None;
         Ok(self.records().save(&marked)?)
     }
 

@@ -16,6 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a commit waits for another one that is moving the pointer, which takes milliseconds.
 pub(super) const POINTER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a commit depends on besides the base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Nothing.
+    None,
+    /// Every command in the session has ended with 0.
+    CleanRuns,
+}
+
 impl Sources<'_> {
     /// Makes the draft of a source session the current version of its template, all at once.
     /// On a conflict or an error before the commit the session is brought up again and kept. Where a crash
@@ -25,32 +34,51 @@ impl Sources<'_> {
     /// [`Error::Conflict`], or a step before the commit failed: the session is kept, nothing changed. Or
     /// [`Error::Unfinished`]: it is committed, and `recover` has to finish it.
     pub fn commit(&self, begun: Begun, profile: &Profile, message: Option<String>) -> Result<Version, Error> {
-        let draft = self.draft_of(&begun.record)?;
-        if self.sessions.is_committed(&begun.record)? {
-            let about = Version::load(self.layout(), &begun.record.template, &draft)?;
-            let version = about.ok_or_else(|| Error::NotReady(begun.record.id.clone()))?;
+        if let Some(version) = self.committed_before(&begun.record)? {
             self.finish(begun)?;
             return Ok(version);
         }
-        if begun.record.state != State::Ready {
-            return Err(Error::NotReady(begun.record.id));
+        let version = self.commit_held(&begun.record, profile, message, Condition::None)?;
+        self.conclude(begun, &version.id);
+        Ok(version)
+    }
+
+    /// The version that the draft of a session has become, if a crash came between that and the end of the session.
+    pub(super) fn committed_before(&self, record: &Record) -> Result<Option<Version>, Error> {
+        let draft = self.draft_of(record)?;
+        if !self.sessions.is_committed(record)? {
+            return Ok(None);
         }
-        if let Err(error) = self.refuse_conflict(&begun.record) {
+        let about = Version::load(self.layout(), &record.template, &draft)?;
+        about.map(Some).ok_or_else(|| Error::NotReady(record.id.clone()))
+    }
+
+    /// Commits a session whose lock is held; it is for the caller to forget it then. A session whose commands do not
+    /// allow it is left unmounted.
+    pub(super) fn commit_held(
+        &self,
+        record: &Record,
+        profile: &Profile,
+        message: Option<String>,
+        condition: Condition,
+    ) -> Result<Version, Error> {
+        let draft = self.draft_of(record)?;
+        if !matches!(record.state, State::Ready | State::Kept) {
+            return Err(Error::NotReady(record.id.clone()));
+        }
+        if let Err(error) = self.refuse_conflict(record) {
             // After a trial its mounts are gone.
-            let stands = self.sessions.is_mounted(&begun.record)?;
-            return Err(if stands { error } else { self.keep(&begun.record, profile, error) });
+            let stands = self.sessions.is_mounted(record)?;
+            return Err(if stands { error } else { self.keep(record, profile, error) });
         }
-        if !self.sessions.is_mounted(&begun.record)? {
+        if !self.sessions.is_mounted(record)? {
             // Only through its mount is what a set-up left in the tree taken away.
-            self.sessions.restore(&begun.record, profile)?;
+            self.sessions.restore(record, profile)?;
         }
-        match self.publish(&begun.record, &draft, message) {
-            Ok(version) => {
-                self.conclude(begun, &version.id);
-                Ok(version)
-            }
-            Err(error @ Error::Unfinished { .. }) => Err(error),
-            Err(error) => Err(self.keep(&begun.record, profile, error)),
+        match self.publish(record, &draft, message, condition) {
+            Err(error @ (Error::Unfinished { .. } | Error::NotClean { .. })) => Err(error),
+            Err(error) => Err(self.keep(record, profile, error)),
+            published => published,
         }
     }
 
@@ -97,7 +125,7 @@ impl Sources<'_> {
     }
 
     /// Lets the pointer say what is current, and a session go whose draft has become a version.
-    fn finish(&self, begun: Begun) -> Result<(), Error> {
+    pub(super) fn finish(&self, begun: Begun) -> Result<(), Error> {
         let template = begun.record.template.clone();
         pointer::follow(self.layout(), self.store(), &template, POINTER_PATIENCE)?;
         Ok(self.sessions.dispose(begun)?)
@@ -144,10 +172,20 @@ impl Sources<'_> {
         Ok(settled)
     }
 
-    fn publish(&self, record: &Record, draft: &VersionId, message: Option<String>) -> Result<Version, Error> {
+    fn publish(
+        &self,
+        record: &Record,
+        draft: &VersionId,
+        message: Option<String>,
+        condition: Condition,
+    ) -> Result<Version, Error> {
         let template = &record.template;
         self.sessions.mark(record, State::Unmounted)?;
         self.sessions.quiesce(record)?;
+        if condition == Condition::CleanRuns {
+            // Now, since what was just ended in it may have been a command, and none can start any more.
+            self.refuse_unclean(record)?;
+        }
         let size = self.store().used(&record.tree())?;
         let parent = match &record.base {
             Some(base) => Version::load(self.layout(), template, base)?,
@@ -158,6 +196,14 @@ impl Sources<'_> {
         match self.publish_and_show(record, draft)? {
             Published::Committed => Ok(version),
             Published::Conflict { current } => Err(self.conflict(record, current)),
+        }
+    }
+
+    /// Refuses a session in which a command did not end with 0.
+    pub(super) fn refuse_unclean(&self, record: &Record) -> Result<(), Error> {
+        match self.sessions.unclean_runs(record)? {
+            0 => Ok(()),
+            runs => Err(Error::NotClean { session: record.id.clone(), runs }),
         }
     }
 
@@ -177,7 +223,7 @@ impl Sources<'_> {
     }
 
     /// After a refused commit: lets the session stand again, so that nothing of the maintainer's work is lost.
-    fn keep(&self, record: &Record, profile: &Profile, error: Error) -> Error {
+    pub(super) fn keep(&self, record: &Record, profile: &Profile, error: Error) -> Error {
         if let Err(trouble) = self.sessions.mend(record, profile) {
             let trouble = crate::sys::chain(&trouble);
             tracing::error!(session = %record.id, %trouble, "the session is kept, but its tree may not be mounted; `zchroot recover` mounts it");

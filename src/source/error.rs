@@ -78,6 +78,17 @@ pub enum Error {
     /// The session has no draft.
     #[error("{0} is not a source session")]
     IsNoSource(SessionId),
+    /// Only its commit or its abort ends it.
+    #[error("source session {0} was begun by `zchroot source`, and ends by its commit or its abort alone")]
+    NotByEnd(SessionId),
+    /// Commands in it did not end with 0.
+    #[error("{runs} of the commands in {session} did not end with 0")]
+    NotClean {
+        /// The session that was not committed.
+        session: SessionId,
+        /// How many.
+        runs: usize,
+    },
     /// The source session was not brought to its end.
     #[error("source session {0} is not ready to be committed")]
     NotReady(SessionId),

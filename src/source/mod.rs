@@ -18,6 +18,7 @@ mod commit;
 mod create;
 pub mod diff;
 pub mod digest;
+mod end;
 mod error;
 mod history;
 mod keep;
@@ -30,6 +31,7 @@ mod trial;
 mod version;
 
 pub use create::{SourceRequest, Start};
+pub use end::SourceEnd;
 pub use error::Error;
 pub use history::{Entry, TreeState};
 pub use keep::{Facts, Fate, Keep, Reason, fates};

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use super::kept;
 use super::retry::is_no_room;
 use super::versions::superseded;
-use crate::session::{self, Sessions};
+use crate::session::{self, Record, Sessions};
 use crate::source::{Error, Keep, Sources};
 use crate::store::{Digest, ErrorKind, Layout, SessionId, TemplateName, VersionId};
 use crate::sys::cgroup::Cgroup;
@@ -25,6 +26,16 @@ use crate::template::Warm;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum Object {
+    /// A source session that has ended without a commit.
+    KeptSession {
+        /// Which.
+        session: SessionId,
+    },
+    /// What is noted of the commands of a session that is no more.
+    Runs {
+        /// Whose.
+        session: SessionId,
+    },
     /// A clone in the store.
     SessionTree {
         /// Whose.
@@ -94,6 +105,8 @@ pub enum Object {
 impl std::fmt::Display for Object {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::KeptSession { session } => write!(f, "session {session}"),
+            Self::Runs { session } => write!(f, "commands of {session}"),
             Self::SessionTree { session } => write!(f, "session tree {session}"),
             Self::TempFile { path } => write!(f, "temp file {}", path.display()),
             Self::Draft { template, draft } => write!(f, "draft {template}/{draft}"),
@@ -116,6 +129,8 @@ impl Object {
         match self {
             Self::SessionTree { session }
             | Self::Lock { session }
+            | Self::KeptSession { session }
+            | Self::Runs { session }
             | Self::Cgroup { session }
             | Self::Mount { session } => Some(session),
             _ => None,
@@ -174,6 +189,7 @@ pub struct Gc<'a> {
 struct Referred {
     sessions: BTreeSet<SessionId>,
     drafts: BTreeSet<(TemplateName, VersionId)>,
+    kept: Vec<Record>,
 }
 
 impl<'a> Gc<'a> {
@@ -206,7 +222,9 @@ impl<'a> Gc<'a> {
         let still: BTreeSet<_> =
             self.drafts()?.into_iter().map(|(template, draft, _)| (template, draft)).collect();
         drafts.retain(|(template, draft, _)| still.contains(&(template.clone(), draft.clone())));
-        let mut items = Vec::new();
+        let mut items = kept::items(&referred.kept);
+        // Their drafts go with them.
+        drafts.retain(|(template, draft, _)| !kept::goes_with(&items, &referred.kept, template, draft));
         for (session, made) in mounts {
             let known = referred.sessions.contains(&session);
             items.push(self.unless_used(self.judge(Object::Mount { session }, known, made))?);
@@ -218,7 +236,8 @@ impl<'a> Gc<'a> {
         }
         let cgroups = cgroups.into_iter().map(|(session, made)| (Object::Cgroup { session }, made));
         let locks = locks.into_iter().map(|(session, made)| (Object::Lock { session }, made));
-        for (object, made) in cgroups.chain(locks) {
+        let runs = self.runs()?.into_iter().map(|(session, made)| (Object::Runs { session }, made));
+        for (object, made) in cgroups.chain(locks).chain(runs) {
             // Those of living sessions say nothing that the session's own line does not.
             if !object.session().is_some_and(|session| referred.sessions.contains(session)) {
                 let item = self.judge(object, false, made);
@@ -302,6 +321,10 @@ impl<'a> Gc<'a> {
                     other => Ok(other.map(drop)?),
                 })?;
                 return Ok(!busy);
+            }
+            Object::KeptSession { session } => return self.remove_kept(session),
+            Object::Runs { session } => {
+                self.unless_begun(session, || Ok(self.sessions.remove_runs(session)?))?;
             }
             Object::Draft { template, draft } => {
                 file::remove(&self.layout().version(template, draft))?;
@@ -389,85 +412,7 @@ impl<'a> Gc<'a> {
             .iter()
             .filter_map(|record| Some((record.template.clone(), record.draft.clone()?)))
             .collect();
-        Ok(Referred { sessions: all.records.into_iter().map(|record| record.id).collect(), drafts })
-    }
-
-    fn drafts(&self) -> Result<Vec<(TemplateName, VersionId, SystemTime)>, Error> {
-        let mut drafts = Vec::new();
-        for template in self.sessions.store().templates()? {
-            for head in self.sessions.store().heads(&template)? {
-                if !head.complete {
-                    drafts.push((template.clone(), head.id, head.created));
-                }
-            }
-        }
-        Ok(drafts)
-    }
-
-    fn locks(&self) -> Result<Vec<(SessionId, SystemTime)>, Error> {
-        let mut locks = Vec::new();
-        for name in file::list(&self.layout().locks())? {
-            let Some(session) = name.strip_prefix("session-").and_then(|id| id.parse::<SessionId>().ok())
-            else {
-                continue;
-            };
-            if let Some(meta) = file::stat(&self.layout().session_lock(&session))? {
-                locks.push((session, meta.modified().unwrap_or_else(|_| SystemTime::now())));
-            }
-        }
-        Ok(locks)
-    }
-
-    fn cgroups(&self) -> Result<Vec<(SessionId, SystemTime)>, Error> {
-        let suffix = self.sessions.cgroup_suffix()?;
-        let all = Cgroup::all().map_err(|error| session::Error::sys("list", "the cgroups", error))?;
-        // Under another root they have another suffix, and one with a suffix is no name of a session.
-        let ours = all.into_iter().filter_map(|(name, made)| {
-            Some((name.strip_suffix(suffix.as_str())?.parse::<SessionId>().ok()?, made))
-        });
-        Ok(ours.collect())
-    }
-
-    /// Whoever writes one renames it at once: an old one was left by a crash.
-    fn temp_files(&self) -> Result<Vec<(PathBuf, SystemTime)>, Error> {
-        let config = self.layout().config_dir();
-        let mut folders = vec![
-            self.layout().records(),
-            self.layout().images(),
-            self.layout().mounts(),
-            config.join("templates.d"),
-            config,
-        ];
-        for name in file::list(&self.layout().templates())? {
-            let Ok(template) = name.parse::<TemplateName>() else { continue };
-            folders.push(self.layout().templates().join(&name));
-            folders.push(self.layout().versions(&template));
-            folders.push(self.layout().pins(&template));
-            folders.push(self.layout().digests(&template));
-        }
-        let mut found = Vec::new();
-        for folder in folders {
-            for name in file::list_temps(&folder)? {
-                let path = folder.join(name);
-                if let Some(meta) = file::stat(&path)? {
-                    found.push((path, meta.modified().unwrap_or_else(|_| SystemTime::now())));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn mounts(&self) -> Result<Vec<(SessionId, SystemTime)>, Error> {
-        let mut mounts = Vec::new();
-        for name in file::list(&self.layout().mounts())? {
-            let Ok(session) = name.parse::<SessionId>() else { continue };
-            // The mounted tree's times say nothing of the mount: the record's absence and the tree's age do,
-            // so a mount point counts from its own last change.
-            let at = self.layout().mount(&session);
-            if let Some(meta) = file::stat(&at)? {
-                mounts.push((session, meta.modified().unwrap_or_else(|_| SystemTime::now())));
-            }
-        }
-        Ok(mounts)
+        let kept = all.records.iter().filter(|record| record.is_kept()).cloned().collect();
+        Ok(Referred { sessions: all.records.into_iter().map(|record| record.id).collect(), drafts, kept })
     }
 }

@@ -10,9 +10,11 @@
 //! ```
 
 mod admission;
+mod found;
 mod gc;
 mod images;
 mod in_use;
+mod kept;
 mod pressure;
 mod reserve;
 mod retry;

@@ -3,6 +3,7 @@
 //! ```text
 //! /etc/zchroot/zchroot.toml  templates.d/NAME.toml  profiles/NAME.toml      configuration
 //! /var/lib/zchroot/sessions/ID.toml                                         records
+//! /var/lib/zchroot/sessions/ID.runs/                                        commands of a source session that did not end well
 //! /var/lib/zchroot/templates/NAME/current -> versions/VID.toml              pointers and what is known of each version
 //! /var/lib/zchroot/templates/NAME/pins/VID.toml                             what keeps a version for good
 //! /var/lib/zchroot/templates/NAME/digests/VID.zst                           what each version's tree is made of
@@ -25,6 +26,9 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// What the folder of a session's commands has after the session's name.
+    pub const RUNS: &'static str = ".runs";
+
     /// The layout under `root`.
     #[must_use]
     pub fn new(root: &Path) -> Self {
@@ -59,6 +63,12 @@ impl Layout {
     #[must_use]
     pub fn record(&self, id: &SessionId) -> PathBuf {
         self.records().join(format!("{id}.toml"))
+    }
+
+    /// What is noted of the commands that were run in a source session.
+    #[must_use]
+    pub fn runs(&self, id: &SessionId) -> PathBuf {
+        self.records().join(format!("{id}{}", Self::RUNS))
     }
 
     /// The folder of all templates' pointers.

@@ -184,6 +184,15 @@ pub fn link_open(file: BorrowedFd<'_>, path: &Path) -> Result<()> {
     at("link", path, linked)
 }
 
+/// Makes an empty file that was not there.
+///
+/// # Errors
+/// As open(2).
+pub fn make_empty(path: &Path) -> Result<()> {
+    let options = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop);
+    at("make", path, effect::point("create").and_then(|()| options()))
+}
+
 /// Fsyncs the directory that holds `path`.
 ///
 /// # Errors

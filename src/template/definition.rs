@@ -72,7 +72,7 @@ pub struct Access {
     pub root_groups: Vec<AccountName>,
 }
 
-/// Who may change a template.
+/// Who may change a template, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SourceAccess {
@@ -83,6 +83,31 @@ pub struct SourceAccess {
     pub rollback_users: Vec<AccountName>,
     /// Groups whose members may.
     pub rollback_groups: Vec<AccountName>,
+    /// When the end of a source session that was begun in schroot's words commits it.
+    pub commit_on_end: CommitOnEnd,
+}
+
+/// When the end of a source session commits it. Who changes a template in schroot's words says no more than that he
+/// ends the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CommitOnEnd {
+    /// If every command that was run in it exited with 0; else the draft is kept for a while.
+    #[default]
+    Success,
+    /// Whatever its commands did.
+    Always,
+}
+
+impl CommitOnEnd {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Always => "always",
+        }
+    }
 }
 
 impl Access {
@@ -171,6 +196,7 @@ struct SourceTable {
     root_groups: Vec<Word<AccountName>>,
     rollback_users: Vec<Word<AccountName>>,
     rollback_groups: Vec<Word<AccountName>>,
+    commit_on_end: CommitOnEnd,
 }
 
 #[derive(Deserialize, Default, PartialEq, Eq)]
@@ -211,6 +237,7 @@ impl Template {
                 access: access(source.users, source.groups, source.root_users, source.root_groups),
                 rollback_users: plain(source.rollback_users),
                 rollback_groups: plain(source.rollback_groups),
+                commit_on_end: source.commit_on_end,
             },
             shell: file.shell.map(|word| word.0.0),
             preserve_environment: file.preserve_environment,

@@ -32,7 +32,7 @@ pub use account::{AccountName, AccountNameError, Accounts, HostAccounts};
 pub use amount::{AmountError, Period, Size, Stall, Warm};
 pub use check::check;
 pub use config::{Config, Digests, ImagesConfig, Pool, PoolError, StoreConfig};
-pub use definition::{Access, Net, Overlay, SourceAccess, Template};
+pub use definition::{Access, CommitOnEnd, Net, Overlay, SourceAccess, Template};
 pub use diagnostic::{Diagnostic, Finding, Place, Severity};
 pub use load::{Error, Loaded, load, may_caller_read, profile, template, templates};
 pub use profile::{HostFile, Mount, MountKind, NssDatabase, Profile, ProfileName};

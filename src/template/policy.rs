@@ -147,7 +147,8 @@ mod tests {
         let alice = who("alice", ALICE, 1001, &[130]);
         let may = |access: Access, users: &[&str], groups: &[&str], who: &Who| {
             let (rollback_users, rollback_groups) = (names(users), names(groups));
-            may_roll_back(&SourceAccess { access, rollback_users, rollback_groups }, who, &FewAccounts)
+            let source = SourceAccess { access, rollback_users, rollback_groups, ..SourceAccess::default() };
+            may_roll_back(&source, who, &FewAccounts)
         };
         let (nobody, as_root) = (access(&[], &[], &[], &[]), access(&[], &[], &["alice"], &[]));
         let as_self = access(&["alice"], &["sbuild"], &[], &[]);

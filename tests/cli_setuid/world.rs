@@ -113,7 +113,12 @@ impl World {
 
     /// A host with a template.
     pub(crate) fn new() -> Self {
-        let world = Self::empty();
+        Self::empty().furnished(&["init"])
+    }
+
+    /// The same host with a template, once it is laid out.
+    pub(crate) fn furnished(self, init: &[&str]) -> Self {
+        let world = self;
         for folder in ["templates.d", "profiles"] {
             std::fs::create_dir_all(world.dir.join("etc/zchroot").join(folder)).unwrap();
         }
@@ -124,15 +129,25 @@ impl World {
         tree::make(&source);
         // A mount point of its own, so that source sessions need to make none.
         std::fs::create_dir_all(source.join("shared")).unwrap();
-        world.root(&["init"]).ok();
+        world.root(init).ok();
         world.root(&["-q", "create", &world.template, "--from", source.to_str().unwrap()]).ok();
         world
     }
 
     /// A program in this world, by its name in `bin`.
     pub(crate) fn program(&self, name: &str) -> Order {
+        self.inside(&self.bin(name))
+    }
+
+    /// Where a program of ours lies.
+    pub(crate) fn bin(&self, name: &str) -> PathBuf {
+        self.dir.join("bin").join(name)
+    }
+
+    /// A program of the host in this world.
+    pub(crate) fn inside(&self, program: &std::path::Path) -> Order {
         let namespace = Arc::clone(&self.namespace);
-        Order::new(self.dir.join("bin").join(name))
+        Order::new(program)
             .before(move || Ok(nix::sched::setns(namespace.as_ref(), CloneFlags::CLONE_NEWNS)?))
     }
 
@@ -197,14 +212,19 @@ impl World {
                 found.extend(entries.map(|entry| entry.unwrap().path().display().to_string()));
             }
         }
+        found.extend(self.mounts());
+        found.extend(self.cgroups().iter().map(|path| path.display().to_string()));
+        assert!(found.is_empty(), "left over: {found:#?}");
+    }
+
+    /// The mounts of sessions' trees.
+    pub(crate) fn mounts(&self) -> Vec<String> {
         let pid = self.holder.as_ref().unwrap().pid();
         let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
         let is_ours = |line: &&str| {
             line.split(' ').nth(4).is_some_and(|point| point.starts_with("/run/zchroot/mount/"))
         };
-        found.extend(table.lines().filter(is_ours).map(str::to_owned));
-        found.extend(self.cgroups().iter().map(|path| path.display().to_string()));
-        assert!(found.is_empty(), "left over: {found:#?}");
+        table.lines().filter(is_ours).map(str::to_owned).collect()
     }
 
     fn cgroups(&self) -> Vec<PathBuf> {

@@ -8,14 +8,15 @@ use std::time::Duration;
 use zchroot::import::{self, Source};
 use zchroot::session::record::{NewRecord, Setup};
 use zchroot::session::{Begun, Kind, Owner, Request, Wish};
-use zchroot::source::{self, Rollback, SourceRequest, Start, Version};
+use zchroot::source::{self, Rollback, SourceEnd, SourceRequest, Start, Version};
 use zchroot::space::Gc;
 use zchroot::store::{MountOptions, Published, SessionId, Silent, TemplateName, Tree, VersionId, pointer};
 use zchroot::sys::enter::Ended;
 use zchroot::sys::identity::Account;
 use zchroot::sys::startup::Process;
-use zchroot::template::{self, Overlay, Profile, Warm};
+use zchroot::template::{self, CommitOnEnd, Overlay, Profile, Warm};
 
+use crate::check::stamp_of_session;
 use crate::images;
 use crate::model::Op;
 use crate::world::{Handles, PROFILE_NAME, World, write_stamp};
@@ -52,6 +53,7 @@ pub(crate) fn new_record(of: &str, id: &str, kind: Kind) -> NewRecord {
         image: None,
         owner: Owner { uid: 0, name: "root".to_owned() },
         root_allowed: true,
+        commit_on_end: None,
         setup: Setup {
             profile: PROFILE_NAME.parse().unwrap(),
             shell: None,
@@ -106,10 +108,17 @@ impl Handles<'_> {
 
     fn commit(&self, id: &str) -> Result<Version, Trouble> {
         let begun = self.lock(id)?;
-        let at = self.layout.mount(&begun.record.id);
         // What the maintainer says of it is what is in it.
-        let message = std::fs::read_to_string(at.join("etc/stamp")).ok();
+        let stamp = || stamp_of_session(self, &begun.record);
+        // The look may be what a fault hits, and is not what it was meant for.
+        let message = stamp().or_else(|_| stamp()).ok().map(|stamp| stamp.to_string());
         self.sources.commit(begun, &self.profile(), message).map_err(told)
+    }
+
+    fn end_source(&self, id: &str) -> Result<SourceEnd, Trouble> {
+        let begun = self.lock(id)?;
+        let message = std::fs::read_to_string(self.layout.mount(&session(id)).join("etc/stamp")).ok();
+        self.sources.end(begun, &self.profile(), message).map_err(told)
     }
 
     pub(crate) fn version(&self, of: &str, generation: usize) -> Result<Version, Trouble> {
@@ -188,6 +197,25 @@ pub(crate) fn act(world: &World, op: &Op) -> Result<(), Trouble> {
         Op::SourceBegin(of, id) => {
             let request = SourceRequest { new: new_record(of, id, Kind::Source), profile: &it.profile() };
             it.sources.begin(request, &mut Silent).map(drop).map_err(told)
+        }
+        Op::SourceBeginToEnd(of, id) => {
+            let commit_on_end = Some(CommitOnEnd::Success);
+            let new = NewRecord { commit_on_end, ..new_record(of, id, Kind::Source) };
+            let request = SourceRequest { new, profile: &it.profile() };
+            it.sources.begin(request, &mut Silent).map(drop).map_err(told)
+        }
+        Op::SourceEnd(id) => match it.end_source(id)? {
+            SourceEnd::Committed(_) => Ok(()),
+            kept => Err(format!("{id} was not committed: {kept:?}")),
+        },
+        Op::SourceEndFailed(id) => match it.end_source(id)? {
+            SourceEnd::Kept { runs: 1.., .. } => Ok(()),
+            other => Err(format!("{id} was not kept: {other:?}")),
+        },
+        Op::Age(id) => {
+            let mut record = it.sessions.records().load(&session(id)).map_err(told)?;
+            record.kept_until = Some(jiff::Timestamp::UNIX_EPOCH);
+            it.sessions.records().save(&record).map_err(told)
         }
         Op::Write(id, stamp) => {
             write_stamp(&it.layout.mount(&session(id)), stamp);

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use zchroot::session::{Kind, State};
+use zchroot::session::{Kind, Record, State};
 use zchroot::source::Version;
 use zchroot::store::{MountOptions, TemplateName, Tree, VersionId, pointer};
 
@@ -108,8 +108,17 @@ fn old_or_new(seen: &Model, expected: &Expected<'_>) -> Checked {
         Ended::Failed if expected.failure_is_old => {
             hold(REPORTED, seen == old, || format!("failed, but not {old:?}: {seen:?}"))
         }
-        _ => hold(OLD_OR_NEW, seen == old || seen == new, || format!("not {old:?} nor {new:?}: {seen:?}")),
+        _ => hold(OLD_OR_NEW, seen == old || seen == new || *seen == standing_again(old), || {
+            format!("not {old:?} nor {new:?}: {seen:?}")
+        }),
     }
+}
+
+/// What was kept stands again on the way to its commit.
+fn standing_again(old: &Model) -> Model {
+    let mut standing = old.clone();
+    standing.sessions.values_mut().for_each(|session| session.kept = false);
+    standing
 }
 
 /// After an error that says that nothing changed: before anybody recovers.
@@ -171,11 +180,10 @@ pub(crate) fn observe(world: &World) -> Checked<Model> {
         for record in all.records {
             let what = format!("record {} is {:?} {:?}", record.id, record.kind, record.state);
             let stands = record.state == State::Ready && record.kind != Kind::Ephemeral;
-            hold(NOTHING_LEFT, stands, || what.clone())?;
-            let at = it.layout.mount(&record.id);
+            hold(NOTHING_LEFT, stands || record.is_kept(), || what.clone())?;
             let mounted = must(ORIGIN, &what, it.sessions.is_mounted(&record))?;
-            hold(ORIGIN, mounted, || format!("{what}, not mounted"))?;
-            let stamp = must(OLD_OR_NEW, &what, read_stamp(&at))?;
+            hold(ORIGIN, mounted != record.is_kept(), || format!("{what}, mounted: {mounted}"))?;
+            let stamp = must(OLD_OR_NEW, &what, stamp_of_session(it, &record))?;
             let base = record.base.ok_or_else(|| Violation { rule: ORIGIN, what: what.clone() })?;
             let version = must(ORIGIN, &what, Version::load(it.layout, &record.template, &base))?;
             let version = version.ok_or(Violation { rule: ORIGIN, what })?;
@@ -184,6 +192,7 @@ pub(crate) fn observe(world: &World) -> Checked<Model> {
                 base: usize::try_from(version.generation).unwrap(),
                 is_source: record.kind == Kind::Source,
                 stamp,
+                kept: record.state == State::Kept,
             };
             model.sessions.insert(record.id.to_string(), session);
         }
@@ -284,12 +293,24 @@ fn trees(world: &World, seen: &Model) -> Checked {
 
 /// Reads a version through a mount of its own.
 fn stamp_in(it: &Handles<'_>, template: &TemplateName, version: &VersionId) -> Checked<u32> {
-    let at = tempfile::tempdir_in("/dev/shm").unwrap();
     let tree = Tree::Version(template.clone(), version.clone());
-    must(CURRENT, "mount a version", it.store.mount(&tree, at.path(), MountOptions::default()))?;
+    must(CURRENT, &format!("version {version} of {template}"), stamp_in_tree(it, &tree))
+}
+
+fn stamp_in_tree(it: &Handles<'_>, tree: &Tree) -> Result<u32, String> {
+    let at = tempfile::tempdir_in("/dev/shm").unwrap();
+    it.store.mount(tree, at.path(), MountOptions::default()).map_err(|error| format!("{tree:?}: {error}"))?;
     let stamp = read_stamp(at.path());
     rustix::mount::unmount(at.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
-    must(CURRENT, &format!("version {version} of {template}"), stamp)
+    stamp
+}
+
+/// What is in the tree of a session; of one that is kept nothing is mounted.
+pub(crate) fn stamp_of_session(it: &Handles<'_>, record: &Record) -> Result<u32, String> {
+    match record.state {
+        State::Kept => stamp_in_tree(it, &record.tree()),
+        _ => read_stamp(&it.layout.mount(&record.id)),
+    }
 }
 
 /// A head for each draft, the others with versions in them; all bytes belong to something.
@@ -369,7 +390,8 @@ fn nothing_left(world: &World, seen: &Model) -> Checked {
 fn repeated(world: &World) -> Checked {
     let before = world.fingerprint();
     let results = must(REPEATED, "recover again", world.process(|it| it.recover()))?;
-    let other: Vec<_> = results.iter().filter(|line| !line.ends_with(": Stands")).collect();
+    let other: Vec<_> =
+        results.iter().filter(|line| !line.ends_with(": Stands") && !line.ends_with(": Kept")).collect();
     hold(REPEATED, other.is_empty(), || format!("{other:?}"))?;
     let troubles = must(REPEATED, "gc again", world.process(|it| it.gc(KEEP)))?;
     let settled = troubles.iter().all(|line| line.contains("cloned from it") || line.contains("has clones"));

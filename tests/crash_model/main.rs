@@ -93,6 +93,30 @@ const OVERTAKEN: &[Step] = &[
     Step::History(&[10, 11, 12]),
     Step::Do(Settle("sid")),
 ];
+/// A session that commits by its end, in which nothing failed; and one in which a command did.
+const BY_END: &[Step] = &[Step::Do(SourceBeginToEnd("sid", "work")), Step::Do(Write("work", 9))];
+const FAILED: &[Step] =
+    &[Step::Do(SourceBeginToEnd("sid", "work")), Step::Do(Write("work", 9)), Step::Do(Exec("work"))];
+const ENDED: &[Step] = &[
+    Step::Do(SourceBeginToEnd("sid", "work")),
+    Step::Do(Write("work", 9)),
+    Step::Do(Exec("work")),
+    Step::Do(SourceEndFailed("work")),
+];
+const KEPT_AT_BOOT: &[Step] = &[
+    Step::Do(SourceBeginToEnd("sid", "work")),
+    Step::Do(Write("work", 9)),
+    Step::Do(Exec("work")),
+    Step::Do(SourceEndFailed("work")),
+    Step::Reboot,
+];
+const KEPT_FOR_A_DAY: &[Step] = &[
+    Step::Do(SourceBeginToEnd("sid", "work")),
+    Step::Do(Write("work", 9)),
+    Step::Do(Exec("work")),
+    Step::Do(SourceEndFailed("work")),
+    Step::Do(Age("work")),
+];
 /// After a rollback the template's heads are a tree, not a chain.
 const ROLLED_BACK: &[Step] =
     &[Step::Do(Rollback("sid", "work", 1)), Step::History(&[10, 11]), Step::Do(End("old"))];
@@ -113,6 +137,13 @@ enumerated! {
     end_with_a_process_in_it: Scenario { bare: false, before: OCCUPIED, op: End("work"), least: (11, 11), failure_is_old: false };
     source_begin: Scenario { bare: false, before: NOTHING, op: SourceBegin("sid", "work"), least: (15, 15), failure_is_old: true };
     commit: Scenario { bare: false, before: DRAFT, op: Commit("work"), least: (20, 20), failure_is_old: true };
+    exec_in_a_session_that_commits_by_its_end: Scenario { bare: false, before: BY_END, op: Exec("work"), least: (5, 5), failure_is_old: false };
+    source_end: Scenario { bare: false, before: BY_END, op: SourceEnd("work"), least: (20, 20), failure_is_old: true };
+    source_end_after_a_failure: Scenario { bare: false, before: FAILED, op: SourceEndFailed("work"), least: (10, 10), failure_is_old: true };
+    commit_of_what_was_kept: Scenario { bare: false, before: ENDED, op: Commit("work"), least: (25, 25), failure_is_old: false };
+    abort_of_what_was_kept: Scenario { bare: false, before: ENDED, op: Abort("work"), least: (8, 8), failure_is_old: false };
+    recover_what_was_kept: Scenario { bare: false, before: KEPT_AT_BOOT, op: Recover, least: (5, 5), failure_is_old: false };
+    gc_of_what_was_kept_for_a_day: Scenario { bare: false, before: KEPT_FOR_A_DAY, op: Gc, least: (8, 8), failure_is_old: false };
     rollback: Scenario { bare: false, before: NOTHING, op: Rollback("sid", "work", 1), least: (15, 20), failure_is_old: true };
     gc_after_a_rollback: Scenario { bare: false, before: ROLLED_BACK, op: Gc, least: (5, 5), failure_is_old: false };
     abort: Scenario { bare: false, before: DRAFT, op: Abort("work"), least: (10, 10), failure_is_old: false };

@@ -24,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) is_source: bool,
     /// What is in its tree.
     pub(crate) stamp: u32,
+    /// It has ended without a commit, and its draft is kept.
+    pub(crate) kept: bool,
 }
 
 /// What somebody does. Names of templates and sessions; numbers are stamps.
@@ -41,6 +43,14 @@ pub(crate) enum Op {
     Exec(&'static str),
     End(&'static str),
     SourceBegin(&'static str, &'static str),
+    /// As `SourceBegin`; the end of this one commits it, if its commands ended well.
+    SourceBeginToEnd(&'static str, &'static str),
+    /// Ends a source session in which all commands ended well.
+    SourceEnd(&'static str),
+    /// Ends one in which a command failed.
+    SourceEndFailed(&'static str),
+    /// The day is over for which the draft of a session is kept: no operation of the program.
+    Age(&'static str),
     /// Somebody writes into a session's tree: no operation of the program.
     Write(&'static str, u32),
     Commit(&'static str),
@@ -76,11 +86,13 @@ impl Model {
                 let versions = new.templates.entry(template.to_owned()).or_default();
                 versions.is_empty().then(|| versions.push(stamp))?;
             }
-            Op::Begin(template, session) | Op::SourceBegin(template, session) => {
+            Op::Begin(template, session)
+            | Op::SourceBegin(template, session)
+            | Op::SourceBeginToEnd(template, session) => {
                 let versions = self.templates.get(template)?;
-                let is_source = matches!(op, Op::SourceBegin(..));
+                let is_source = !matches!(op, Op::Begin(..));
                 let (base, stamp) = (versions.len(), *versions.last()?);
-                let begun = Session { template: template.to_owned(), base, is_source, stamp };
+                let begun = Session { template: template.to_owned(), base, is_source, stamp, kept: false };
                 new.sessions.insert(session.to_owned(), begun).is_none().then_some(())?;
             }
             Op::Run(template, session) => {
@@ -97,7 +109,13 @@ impl Model {
             Op::Abort(session) => {
                 new.sessions.remove(session).filter(|it| it.is_source)?;
             }
-            Op::Commit(session) => {
+            Op::SourceEndFailed(session) => {
+                new.sessions.get_mut(session).filter(|it| it.is_source)?.kept = true;
+            }
+            Op::Age(session) => {
+                self.sessions.get(session).filter(|it| it.kept)?;
+            }
+            Op::Commit(session) | Op::SourceEnd(session) => {
                 let done = new.sessions.remove(session).filter(|it| it.is_source)?;
                 let versions = new.templates.get_mut(&done.template)?;
                 (versions.len() == done.base).then(|| versions.push(done.stamp))?;
@@ -138,7 +156,8 @@ impl Model {
                 let versions = self.templates.get(&old.template)?;
                 (old.base < versions.len()).then_some(())?;
                 let (base, stamp) = (versions.len(), *versions.last()?);
-                let begun = Session { template: old.template.clone(), base, is_source: true, stamp };
+                let begun =
+                    Session { template: old.template.clone(), base, is_source: true, stamp, kept: false };
                 new.sessions.insert(session.to_owned(), begun).is_none().then_some(())?;
             }
             Op::Init | Op::Settle(_) | Op::Gc | Op::Recover => {}

@@ -12,7 +12,7 @@ pub const COLUMNS: &str = "name,origin,defer_destroy,zchroot:current";
 
 /// All states that a copy can show, each a line of the table in docs/crash-model.md. A cut shows as many
 /// of them as things were going on.
-pub const ALL: [&str; 36] = [
+pub const ALL: [&str; 37] = [
     AT_REST,
     "record.temp-file",
     "create.planned",
@@ -24,6 +24,7 @@ pub const ALL: [&str; 36] = [
     "source.planned",
     "source.draft",
     "source.ready",
+    "source.kept",
     "commit.unmounted",
     "commit.version-file",
     "commit.done-pointer-old",
@@ -337,6 +338,7 @@ impl Seen {
             (_, State::Planned) => "source.draft",
             (_, State::Ready) => "source.ready",
             (_, State::Unmounted) => "commit.unmounted",
+            (_, State::Kept) => "source.kept",
         }
     }
 

@@ -81,6 +81,7 @@ impl Sources<'_> {
         before: BorrowedFd<'_>,
         wanted: Wanted<'_>,
     ) -> Result<Compared, Error> {
+        record.refuse_kept()?;
         if record.state != State::Ready || !self.sessions.is_mounted(record)? {
             return Err(Error::NotStanding(record.id.clone()));
         }

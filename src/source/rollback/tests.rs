@@ -52,6 +52,7 @@ impl Bench {
             image: None,
             owner: owner(),
             root_allowed: false,
+            commit_on_end: None,
             setup: setup(),
         };
         Sources::new(self.sessions())

@@ -69,6 +69,7 @@ fn every_key_of_a_template_is_read() {
         root-groups = ["srg"]
         rollback-users = ["ou"]
         rollback-groups = ["og"]
+        commit-on-end = "always"
         "#,
     )
     .unwrap();
@@ -79,6 +80,7 @@ fn every_key_of_a_template_is_read() {
     let rollback =
         [&template.source.rollback_users, &template.source.rollback_groups].map(|list| list[0].as_str());
     assert_eq!(rollback, ["ou", "og"]);
+    assert_eq!(template.source.commit_on_end, CommitOnEnd::Always);
     assert_eq!(template.keep_for, Some(Period::from_secs(30 * 86_400)));
     let aliases: Vec<_> = template.aliases.iter().map(TemplateName::as_str).collect();
     assert_eq!(aliases, ["unstable", "sid-amd64-sbuild"]);
@@ -128,6 +130,7 @@ fn what_is_wrong_with_a_template_is_shown_where_it_is_wrong() {
             "keep = -1",
             "setuid = 1",
             "[source]\nkeep = 1",
+            "[source]\ncommit-on-end = \"never\"",
             "[source]\nusers = [7]",
             "[sources]",
             "setuid = true\nsetuid = false",
@@ -190,9 +193,12 @@ fn what_is_wrong_with_a_template_is_shown_where_it_is_wrong() {
     f.toml:2:10: setuid: invalid type: integer `1`, expected a boolean
         setuid = 1
                  ^
-    f.toml:3:1: unknown field `keep`, expected one of `users`, `groups`, `root-users`, `root-groups`, `rollback-users`, `rollback-groups`
+    f.toml:3:1: unknown field `keep`, expected one of `users`, `groups`, `root-users`, `root-groups`, `rollback-users`, `rollback-groups`, `commit-on-end`
         keep = 1
         ^^^^
+    f.toml:3:17: source.commit-on-end: unknown variant `never`, expected `success` or `always`
+        commit-on-end = "never"
+                        ^^^^^^^
     f.toml:3:10: source.users: invalid type: integer `7`, expected a string
         users = [7]
                  ^
@@ -262,7 +268,7 @@ fn what_a_shipped_template_says_is_the_default_is_the_default() {
 fn a_template_goes_to_json_with_the_keys_of_its_file() {
     let template = parse("version = 1\nroot-users = [\"bob\"]\noverlay = \"tmpfs\"\noverlay-size = \"1K\"");
     let json = serde_json::to_string(&template.unwrap()).unwrap();
-    insta::assert_snapshot!(json, @r###"{"name":"sid","description":"","aliases":[],"profile":"default","users":[],"groups":[],"root-users":["bob"],"root-groups":[],"source":{"users":[],"groups":[],"root-users":[],"root-groups":[],"rollback-users":[],"rollback-groups":[]},"shell":null,"preserve-environment":false,"net":"host","pid":false,"ipc":false,"uts":false,"overlay":{"kind":"tmpfs","size":1024},"quota":null,"keep":5,"keep-for":null,"setuid":true}"###);
+    insta::assert_snapshot!(json, @r###"{"name":"sid","description":"","aliases":[],"profile":"default","users":[],"groups":[],"root-users":["bob"],"root-groups":[],"source":{"users":[],"groups":[],"root-users":[],"root-groups":[],"rollback-users":[],"rollback-groups":[],"commit-on-end":"success"},"shell":null,"preserve-environment":false,"net":"host","pid":false,"ipc":false,"uts":false,"overlay":{"kind":"tmpfs","size":1024},"quota":null,"keep":5,"keep-for":null,"setuid":true}"###);
 }
 
 proptest! {
