@@ -13,8 +13,8 @@ fn generation(host: &Host) -> u64 {
 fn clients_sbuild_update_and_sbuild_shell_commit_what_they_changed() {
     let (host, suite) = (Host::ours(), tree::suite());
     assert_eq!(generation(&host), 1);
-    host.builder(&["sbuild-update", "-udcar", &suite]).ok().says("Performing update.");
-    assert_eq!(generation(&host), 2);
+    let told = host.builder(&["sbuild-update", "-udcar", &suite]).ok().says("Performing update.");
+    assert_eq!(generation(&host), 2, "{told}");
     host.assert_nothing_left();
     let look = |words: &[&str]| host.builder(&[&["schroot", "-c", &suite, "-d", "/", "--"], words].concat());
     // update leaves lists of packages, clean leaves no packages.
