@@ -84,6 +84,18 @@ fn dir_empty_mount_points_and_stale_mounts_without_a_record_go() {
 }
 
 #[test]
+fn dir_what_is_noted_of_commands_of_a_session_that_is_no_more_goes_when_it_is_old() {
+    let host = Installation::with_demo();
+    host.write("/var/lib/zchroot/sessions/gone.runs/20260101-v.20260101-r", "");
+    let kept = host.zchroot(["gc"]).ok().text();
+    assert!(kept.contains("kept commands of gone: no record, but only"), "{kept}");
+    host.configure("version = 1\ngrace = \"0s\"\n");
+    let gone = host.zchroot(["gc"]).ok().text();
+    assert!(gone.contains("removed commands of gone: no record refers to it"), "{gone}");
+    host.assert_nothing_left();
+}
+
+#[test]
 fn dir_gc_leaves_everything_that_has_a_record() {
     let host = Installation::with_demo();
     host.configure("version = 1\ngrace = \"0s\"\n");

@@ -61,11 +61,14 @@ rollback-groups = [\"helpers\"]
 ";
 
 /// Lays our folders over the host's. Copies of mounts of other tests, or of whoever uses the program on this host,
-/// go first: a commit there waits until its tree is mounted nowhere. The loader takes no path from the environment
+/// go first: a commit there waits until its tree is mounted nowhere. Where temporary files lie setuid bits may do
+/// nothing; in our folder of programs they do. The loader takes no path from the environment
 /// of a setuid program: where libzfs_core is not installed, our /etc tells it where that lies.
 const NEW_WORLD: &str = "
 set -e
 grep -o ' [^ ]*/run/zchroot/mount/[^ ]* ' /proc/self/mountinfo | while read -r at; do umount -l \"$at\" || true; done
+mount --bind \"$1/bin\" \"$1/bin\"
+mount -o remount,bind,suid \"$1/bin\"
 mount --bind \"$1/etc\" /etc
 mount --bind \"$1/lib\" /var/lib
 mount --bind \"$1/run\" /run

@@ -109,9 +109,11 @@ impl Handles<'_> {
     fn commit(&self, id: &str) -> Result<Version, Trouble> {
         let begun = self.lock(id)?;
         // What the maintainer says of it is what is in it.
-        let stamp = || stamp_of_session(self, &begun.record);
-        // The look may be what a fault hits, and is not what it was meant for.
-        let message = stamp().or_else(|_| stamp()).ok().map(|stamp| stamp.to_string());
+        let said = match begun.record.is_kept() {
+            true => self.layout.root().join(MESSAGE),
+            false => self.layout.mount(&begun.record.id).join("etc/stamp"),
+        };
+        let message = std::fs::read_to_string(said).ok();
         self.sources.commit(begun, &self.profile(), message).map_err(told)
     }
 
@@ -271,11 +273,22 @@ pub(crate) fn history(world: &World, stamps: &[u32]) {
     });
 }
 
+/// What is to be said of a session that was kept, when it is committed.
+const MESSAGE: &str = "message";
+
 /// What is to be imported carries the stamp that it will be known by.
 pub(crate) fn before(world: &World, op: &Op) {
     match op {
         Op::Create(_, stamp) => write_stamp(&world.host().join("source"), *stamp),
         Op::ImageImport(stamp) => images::pack(world, *stamp),
+        // In what was kept nobody can look: nothing of it is mounted.
+        Op::Commit(id) => world.process(|it| {
+            let record = it.sessions.records().load(&session(id)).ok();
+            if let Some(record) = record.filter(zchroot::session::Record::is_kept) {
+                let stamp = stamp_of_session(it, &record).unwrap();
+                std::fs::write(it.layout.root().join(MESSAGE), stamp.to_string()).unwrap();
+            }
+        }),
         _ => {}
     }
 }

@@ -18,7 +18,6 @@ mod lab;
 mod world;
 #[cfg(feature = "zfs")]
 #[path = "../zfs_pool/mod.rs"]
-#[allow(dead_code, reason = "a part of it is used")]
 mod zfs_pool;
 
 use harness::both::on_both;
