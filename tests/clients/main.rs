@@ -18,6 +18,7 @@ mod configured;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod host;
+mod maintain;
 mod mini_buildd;
 mod numbers;
 mod package;
