@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::record::{Record, State};
-use super::{Error, Sessions};
+use super::{Error, Sessions, runs};
 use crate::sys::enter::{self, Confirm, Directory, Ended, EnterError, Entry, Namespaces, Note, Program};
 use crate::sys::env::Filter;
 use crate::sys::identity::Account;
@@ -112,7 +112,10 @@ impl Sessions<'_> {
         let run = self.begin_run(record)?;
         let ended = enter::enter_with(&entry, on_note);
         if let Some(run) = run {
-            let is_clean = matches!(ended, Ok(Ended::Exited(0)));
+            let is_clean = match &ended {
+                Ok(Ended::Exited(status)) => *status == 0 || runs::is_question(&wish.command),
+                _ => false,
+            };
             // Of a session that ended before the command could start nobody will ask.
             if is_clean || (ended.is_err() && self.confirm(record).is_err()) {
                 run.forget();

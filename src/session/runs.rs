@@ -4,12 +4,14 @@
 //! `sessions/ID.runs/` has an empty file for each command that was begun and has not ended with 0: it is there,
 //! durably, before the command starts, and goes when that has exited with 0. So a command whose end nobody saw counts
 //! as one that failed, and so does, after a power cut, one that had ended shortly before: what it wrote may be gone.
+//! The status of a command that only asks is an answer, no failure.
 //! A file has the name of the draft in its own, so that one that stayed behind says nothing of a later session.
 //!
 //! No lock is taken, as for entering: who ends a session looks when all of its processes are gone, and who is about
 //! to start one looks once more whether the session still stands, with his file made already.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use super::record::{Record, Records};
 use super::{Error, Sessions};
@@ -32,6 +34,13 @@ impl Run {
             tracing::warn!(%error, "a command that ended well counts as one that failed");
         }
     }
+}
+
+/// Whether a command does no more than ask something of the tree, so that its status is an answer: sbuild asks for its
+/// own group and users first, and makes those that are not there.
+pub(super) fn is_question(command: &[OsString]) -> bool {
+    let name = command.first().and_then(|program| Path::new(program).file_name());
+    name.is_some_and(|name| ["getent", "test", "["].iter().any(|question| name == *question))
 }
 
 impl Sessions<'_> {
@@ -163,6 +172,17 @@ mod tests {
             assert!(sessions.begin_run(&record("v2", nobody_asks)).unwrap().is_none());
         }
         assert!(!layout.runs(&ours.id).exists());
+    }
+
+    #[test]
+    fn a_question_is_known_by_the_name_of_the_program_and_nothing_else_is_one() {
+        let is_question = |words: &[&str]| is_question(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        for words in [&["getent", "group", "sbuild"][..], &["/usr/bin/test", "-e", "/x"], &["[", "a", "]"]] {
+            assert!(is_question(words), "{words:?}");
+        }
+        for words in [&[][..], &[""], &["apt-get", "test"], &["sh", "-c", "getent group x"], &["test/run"]] {
+            assert!(!is_question(words), "{words:?}");
+        }
     }
 
     #[test]

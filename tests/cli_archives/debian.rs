@@ -3,10 +3,9 @@
 //! `ZCHROOT_TEST_SOURCE` is a line of sources.list that `cargo xtask test` finds out from the host; without it the
 //! public mirror is asked.
 
-use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
+use super::harness::once::once;
 use super::{run, text};
 
 const EXTRAS: &str = include_str!("extras.sh");
@@ -34,28 +33,9 @@ fn source() -> String {
         .unwrap_or_else(|_| "deb http://deb.debian.org/debian stable main".to_owned())
 }
 
-/// The directory of something that is made once, complete or not there at all.
+/// The directory of something that is made once, by what stands here.
 fn made(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
-    let mut hasher = DefaultHasher::new();
-    (EXTRAS, source(), LEFT_OUT, include_str!("debian.rs")).hash(&mut hasher);
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let dir = base.join(format!("{name}-{:x}", hasher.finish()));
-    let lock = File::create(base.join(format!("{name}.lock"))).unwrap();
-    lock.lock().unwrap();
-    if !dir.exists() {
-        for old in std::fs::read_dir(base).unwrap().map(|entry| entry.unwrap()) {
-            let old_name = old.file_name().into_string().unwrap();
-            let hash = old_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
-            if hash.is_some_and(|hash| hash.starts_with(|c: char| c.is_ascii_hexdigit())) {
-                run("rm", &["-rf", "--one-file-system", text(&old.path())]);
-            }
-        }
-        let new = dir.with_extension("new");
-        std::fs::create_dir(&new).unwrap();
-        make(&new);
-        std::fs::rename(&new, &dir).unwrap();
-    }
-    dir
+    once(name, &[EXTRAS, &source(), &LEFT_OUT.concat(), include_str!("debian.rs")], make)
 }
 
 fn debian(dir: &Path) {

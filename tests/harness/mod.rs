@@ -7,6 +7,7 @@
 
 pub mod both;
 pub mod left;
+pub mod once;
 pub mod program;
 pub mod tree;
 

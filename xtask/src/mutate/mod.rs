@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 use crate::debian::libzfs;
 use crate::program::{self, step};
 use crate::test::effort::Effort;
+use crate::test::select::Kind;
 use crate::test::{nextest, tally};
 use crate::vm::test::Tree;
 use crate::vm::{self, Machine};
@@ -105,7 +106,10 @@ fn run_tests(copy: &Copy, tests: &[&Fails], in_machine: bool) -> Result<String> 
     }
     let (junit, config) = (copy.root.with_file_name("junit.xml"), copy.root.with_file_name("nextest.toml"));
     let _ = fs::remove_file(&junit);
-    fs::write(&config, effort.profile("host", junit.to_str().context("a path that is no UTF-8")?))?;
+    fs::write(
+        &config,
+        effort.profile("host", junit.to_str().context("a path that is no UTF-8")?, Kind::All),
+    )?;
     let mut command = nextest::command(&["run", "--package", "zchroot", "--profile", "host"], &expression)?;
     command.args(binaries.iter().flat_map(|name| ["--test", name]));
     command.arg("--tool-config-file").arg(format!("xtask:{}", config.display()));

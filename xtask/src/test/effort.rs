@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
+use super::select::Kind;
+
 /// What a run of tests may be told. The tests read it from their environment.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct Effort {
@@ -35,9 +37,13 @@ impl Effort {
     }
 
     /// A profile for nextest. What the tests print goes into the report, where [`super::counts`] looks for it.
-    pub fn profile(self, name: &str, junit: &str) -> String {
-        // A test that hangs is ended, after five minutes or, if it may be long, three hours.
-        let periods = if self.long { 180 } else { 5 };
+    pub fn profile(self, name: &str, junit: &str, kind: Kind) -> String {
+        // A test that hangs is ended, after five minutes or, if it may be long, three hours. Clients wait for a mirror.
+        let periods = match kind {
+            _ if self.long => 180,
+            Kind::Clients => 15,
+            _ => 5,
+        };
         format!(
             "[profile.{name}]\nfail-fast = false\nfinal-status-level = \"slow\"\n\
              slow-timeout = {{ period = \"60s\", terminate-after = {periods}, grace-period = \"5s\" }}\n\
@@ -66,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_long_run_may_take_longer() {
-        let profile = |long| Effort { long, seed: None }.profile("x", "/y.xml");
+        let profile = |long| Effort { long, seed: None }.profile("x", "/y.xml", Kind::Plain);
         assert!(toml::from_str::<toml::Value>(&profile(false)).is_ok());
         assert_ne!(profile(true), profile(false));
         let limit = |long| Effort { long, seed: None }.machine_limit();

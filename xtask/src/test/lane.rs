@@ -29,6 +29,8 @@ pub enum Lane {
     Host,
     /// The demonstration on this host
     Demo,
+    /// The real clients of schroot, on this host as root
+    Clients,
     /// The tests that need ZFS, in the uml machine
     Zfs,
     /// The demonstration on a pool and the recipes (a full one, two images in one), in the uml machine
@@ -59,6 +61,7 @@ impl Lane {
             Self::Man => "man",
             Self::Host => "host",
             Self::Demo => "demo",
+            Self::Clients => "clients",
             Self::Zfs => "zfs",
             Self::DemoZfs => "demo-zfs",
             Self::Crash => "crash",
@@ -77,6 +80,9 @@ impl Lane {
             Self::Man => "cargo xtask man --check",
             Self::Host => "the tests that need no ZFS, on this host",
             Self::Demo => "cargo xtask demo, the store in directories",
+            Self::Clients => {
+                "sbuild, autopkgtest and piuparts on the program called as schroot, on this host"
+            }
             Self::Zfs => "the tests that need ZFS, in the uml machine",
             Self::DemoZfs => "cargo xtask demo --zfs, recipe enospc and recipe dedup, in the uml machine",
             Self::Crash => "crashes at every step, on this host and in the uml machine",
@@ -87,8 +93,8 @@ impl Lane {
     }
 
     /// The lanes that a word of a test's name chooses from.
-    pub fn tests() -> [Self; 4] {
-        [Self::Host, Self::Zfs, Self::Crash, Self::History]
+    pub fn tests() -> [Self; 5] {
+        [Self::Host, Self::Clients, Self::Zfs, Self::Crash, Self::History]
     }
 
     /// Whether a filter of test names makes sense.
@@ -109,6 +115,7 @@ impl Lane {
             Self::Man => checks::man(),
             Self::Host => nextest::host(tests(Kind::Plain)),
             Self::Demo => told(self, demo::on_host),
+            Self::Clients => nextest::host(tests(Kind::Clients)),
             Self::Zfs => nextest::machine(Machine::Uml, tests(Kind::Plain)),
             Self::DemoZfs => Ok(self.parts(&[
                 &|| told(self, || demo::on_zfs(Machine::Uml)),

@@ -5,6 +5,7 @@
 //! named with its reason, and has to be listed in `tests/skips.toml`, else the run fails.
 
 mod checks;
+mod clients;
 mod counts;
 pub mod effort;
 mod lane;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::checks::{cargo, ensure_cargo_tool};
+use super::clients;
 use super::effort::Effort;
 use super::select::{self, Kind, Place};
 use super::tally::{Skip, Tally};
@@ -54,16 +55,20 @@ pub struct Tests<'a> {
 /// When the tests do not build, or we can be root in no way.
 pub fn host(tests: Tests<'_>) -> Result<Tally> {
     ensure_cargo_tool("cargo-nextest")?;
-    debian::ensure_packages(&PROGRAMS)?;
     let expression = select::expression(tests.kind, Place::Host, tests.filter)?;
+    let clients = tests.kind == Kind::Clients;
+    if clients && tests.filter.is_some() && matching(&list(tests.kind, &expression)?).next().is_none() {
+        return Ok(Tally::default());
+    }
+    debian::ensure_packages(if clients { &clients::PACKAGES } else { &PROGRAMS })?;
     let dir = libzfs::target_dir().join("test-host");
     fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
     let dir = dir.canonicalize()?;
     let (junit, config) = (dir.join("junit.xml"), dir.join("nextest.toml"));
     remove(&junit)?;
     let report = junit.to_str().context("the target directory's path is no UTF-8")?;
-    fs::write(&config, tests.effort.profile("host", report))?;
-    let mut command = nextest(&["run", "--profile", "host"], &expression)?;
+    fs::write(&config, tests.effort.profile("host", report, tests.kind))?;
+    let mut command = nextest(tests.kind, &["run", "--profile", "host"], &expression)?;
     command.arg("--tool-config-file").arg(format!("xtask:{}", config.display()));
     command.args(["--no-tests", "pass", "--no-input-handler"]).envs(tests.effort.environment());
     // For trees that mmdebstrap makes.
@@ -72,9 +77,12 @@ pub fn host(tests: Tests<'_>) -> Result<Tally> {
         // They wait half of the time: for the kernel, to take mounts and namespaces away.
         command.args(["--test-threads", &(2 * cores()).to_string()]);
     }
+    if clients {
+        command.env("ZCHROOT_TEST_PROGRAM", clients::program()?);
+    }
     as_root(&mut command)?;
     let status = program::shown(&mut command)?;
-    collect("host", &junit, status.code(), || Ok(ignored_in(&list(&expression)?)))
+    collect("host", &junit, status.code(), || Ok(ignored_in(&list(tests.kind, &expression)?)))
 }
 
 /// Runs what needs ZFS in a machine, which is not even started for nothing.
@@ -84,7 +92,7 @@ pub fn host(tests: Tests<'_>) -> Result<Tally> {
 pub fn machine(machine: Machine, tests: Tests<'_>) -> Result<Tally> {
     ensure_cargo_tool("cargo-nextest")?;
     let expression = select::expression(tests.kind, Place::Machine, tests.filter)?;
-    let list = list(&expression)?;
+    let list = list(tests.kind, &expression)?;
     if matching(&list).next().is_none() {
         return Ok(Tally::default());
     }
@@ -108,10 +116,13 @@ pub fn command(args: &[&str], expression: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The same for the whole workspace.
-fn nextest(args: &[&str], expression: &str) -> Result<Command> {
+/// The same for the whole workspace, or of it just what tests of a kind are in.
+fn nextest(kind: Kind, args: &[&str], expression: &str) -> Result<Command> {
     let mut command = command(args, expression)?;
-    command.arg("--workspace");
+    match kind {
+        Kind::Clients => command.args(["--package", "zchroot", "--test", "clients"]),
+        _ => command.arg("--workspace"),
+    };
     Ok(command)
 }
 
@@ -165,8 +176,8 @@ fn collect(
 }
 
 /// The tests of an expression, ignored ones too, as nextest lists them.
-fn list(expression: &str) -> Result<Value> {
-    let mut command = nextest(&["list"], expression)?;
+fn list(kind: Kind, expression: &str) -> Result<Value> {
+    let mut command = nextest(kind, &["list"], expression)?;
     command.args(["--run-ignored", "all", "--message-format", "json", "--cargo-quiet"]);
     serde_json::from_str(&program::output(&mut command)?).context("read nextest's list")
 }

@@ -10,13 +10,17 @@ const HISTORY: &str = "(binary(/_(history|crash)$/) & test(/history_/))";
 /// The crashes.
 const CRASH: &str = "(test(/crash_/) - (binary(/_(history|crash)$/) & test(/history_/)))";
 
+/// The real clients of schroot.
+const CLIENTS: &str = "binary(=clients)";
+
 /// What a test does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Neither of the others
+    /// None of the others
     Plain,
     Crash,
     History,
+    Clients,
     /// Any
     All,
 }
@@ -40,9 +44,10 @@ pub fn expression(kind: Kind, place: Place, filter: Option<&str>) -> Result<Stri
     };
     let chosen = match kind {
         Kind::All => place,
-        Kind::Plain => format!("({place}) - {CRASH} - {HISTORY}"),
+        Kind::Plain => format!("({place}) - {CRASH} - {HISTORY} - {CLIENTS}"),
         Kind::Crash => format!("({place}) & {CRASH}"),
         Kind::History => format!("({place}) & {HISTORY}"),
+        Kind::Clients => format!("({place}) & {CLIENTS}"),
     };
     let Some(word) = filter else { return Ok(chosen) };
     // The word goes into an expression, and that into a shell script.
@@ -70,7 +75,7 @@ mod tests {
 
     #[test]
     fn no_expression_can_end_the_quotes_that_it_stands_in() {
-        for kind in [Kind::Plain, Kind::Crash, Kind::History, Kind::All] {
+        for kind in [Kind::Plain, Kind::Crash, Kind::History, Kind::Clients, Kind::All] {
             for place in [Place::Host, Place::Machine] {
                 assert!(!expression(kind, place, Some("a_b")).unwrap().contains('\''));
             }

@@ -14,6 +14,7 @@ use super::{Job, Machine};
 use crate::debian::libzfs;
 use crate::program::{self, step};
 use crate::test::effort::Effort;
+use crate::test::select::Kind;
 
 /// What the guest does; the words between @ are filled in.
 const SCRIPT: &str = include_str!("../../vm/test.sh");
@@ -189,7 +190,7 @@ fn script(tree: &Tree, expression: &str, effort: Effort, number: usize) -> Resul
         .replace("@EXPRESSION@", expression)
         .replace("@PARTITION@", &format!("count:{number}/{}", tree.machines))
         .replace("@ENVIRONMENT@", &words.join(" "))
-        .replace("@PROFILE@", &effort.profile("vm", "/results/junit.xml"))
+        .replace("@PROFILE@", &effort.profile("vm", "/results/junit.xml", Kind::All))
         .replace("@WORKSPACE@", &quoted(&tree.root)?)
         .replace("@TARGET@", &quoted(&tree.target)?))
 }

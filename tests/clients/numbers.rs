@@ -1,0 +1,179 @@
+//! What the calls of a client cost, beside Debian's schroot: one sbuild of the same package through each, with the
+//! calls written down; then the calls once more through each, with commands that do nothing. On a busy machine time
+//! goes by while others work, so what must hold is said of the processors' time.
+//!
+//! `ZCHROOT_TEST_PROGRAM` is the program as it is released; without it this is the one that the tests are built with,
+//! which is slow, and then nothing is demanded.
+
+use std::fs::Permissions;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sched::CloneFlags;
+
+use crate::harness::program::Order;
+use crate::host::{BUILDER, Host, UID, is_release};
+use crate::{package, sbuild, tree};
+
+/// In the place of `/usr/bin/schroot`: notes what it is called with and when, and how long that took.
+const NOTING: &str = r#"#!/bin/bash
+begun=$EPOCHREALTIME
+"@BIN@/schroot" "$@"
+status=$?
+ended=$EPOCHREALTIME
+printf '%s\0' "$((${ended/./} - ${begun/./}))" "$@" >"@NOTES@/$begun.$$"
+exit $status
+"#;
+const ROUNDS: usize = 5;
+
+/// A call: its words, and how long it took.
+struct Noted {
+    words: Vec<String>,
+    took: Duration,
+}
+
+/// Lets sbuild build a package and notes its calls, in their order.
+fn note(host: &Host) -> Vec<Noted> {
+    let (bin, notes, wrapper) = (host.dir().join("bin"), host.dir().join("notes"), host.dir().join("noting"));
+    std::fs::create_dir(&notes).unwrap();
+    std::fs::set_permissions(&notes, Permissions::from_mode(0o777)).unwrap();
+    let text = NOTING.replace("@BIN@", bin.to_str().unwrap()).replace("@NOTES@", notes.to_str().unwrap());
+    std::fs::write(&wrapper, text).unwrap();
+    std::fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).unwrap();
+    host.replace_schroot(&wrapper);
+    let dsc = package::source(host.dir(), "counted", "true");
+    host.builder(&sbuild::words(&tree::suite(), dsc.to_str().unwrap())).ok();
+    let mut files: Vec<_> = std::fs::read_dir(&notes).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| noted(file)).collect()
+}
+
+fn noted(file: &Path) -> Noted {
+    let text = std::fs::read_to_string(file).unwrap();
+    let mut words = text.split_terminator('\0').map(str::to_owned);
+    let took = Duration::from_micros(words.next().unwrap().parse().unwrap());
+    Noted { words: words.collect(), took }
+}
+
+/// How long something took, and how long processors worked on it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    wall: Duration,
+    work: Duration,
+}
+
+/// Makes the calls once more, those for a session for one of ours, with a command that does nothing.
+fn replay(host: &Host, calls: &[Noted]) -> Cost {
+    let (mut total, mut session) = (Cost::default(), String::new());
+    let begins = |words: &[String]| words.iter().any(|word| word == "--begin-session");
+    let begun = calls.iter().position(|call| begins(&call.words)).unwrap();
+    let old = calls[begun + 1].words.last().unwrap().trim_start_matches("session:").to_owned();
+    for call in calls {
+        let words = call.words.iter().take_while(|word| *word != "--");
+        let mut words: Vec<String> = words.map(|word| word.replace(&old, &session)).collect();
+        if let Some(at) = words.iter().position(|word| word == "-d") {
+            words[at + 1] = "/".into();
+        }
+        if call.words.iter().any(|word| word == "--") {
+            words.extend(["--".into(), "/bin/true".into()]);
+        }
+        let (cost, text) = timed(host, &host.dir().join("bin/schroot"), &words);
+        total.wall += cost.wall;
+        total.work += cost.work;
+        if begins(&words) {
+            text.trim().clone_into(&mut session);
+        }
+    }
+    total
+}
+
+/// What so many calls of the command alone cost, started as the others are: that is no part of what schroot costs.
+fn bare(host: &Host, calls: usize) -> Cost {
+    let costs = (0..calls).map(|_| timed(host, Path::new("/bin/true"), &[]).0);
+    costs.fold(Cost::default(), |sum, cost| Cost { wall: sum.wall + cost.wall, work: sum.work + cost.work })
+}
+
+/// One call by the ordinary user.
+#[allow(clippy::zombie_processes, reason = "it is waited for by a call that tells what it cost")]
+fn timed(host: &Host, program: &Path, words: &[String]) -> (Cost, String) {
+    let namespace = std::fs::File::open(host.namespace()).map(Arc::new).unwrap();
+    let group = std::fs::metadata(host.at("/var/lib/sbuild")).unwrap().gid();
+    let groups: &'static [u32] = Box::leak(Box::new([group]));
+    let order = Order::new(program)
+        .words(words.iter().map(String::as_str))
+        .env("USER", BUILDER)
+        .before(move || Ok(nix::sched::setns(namespace.as_ref(), CloneFlags::CLONE_NEWNS)?))
+        .user(UID, groups);
+    let mut command = order.into_command();
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let begun = Instant::now();
+    let mut child = command.spawn().unwrap();
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    let (status, work) = wait(&child);
+    let cost = Cost { wall: begun.elapsed(), work };
+    assert_eq!(status, 0, "{words:?}");
+    (cost, text)
+}
+
+/// Waits for a process: how it ended, and what it and those that it waited for cost.
+fn wait(child: &Child) -> (i32, Duration) {
+    let mut status = 0;
+    // SAFETY: numbers alone, for which nothing is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both places are ours; the child has not been waited for.
+    let pid = unsafe { libc::wait4(child.id().cast_signed(), &raw mut status, 0, &raw mut usage) };
+    assert_eq!(pid, child.id().cast_signed());
+    let time = |time: libc::timeval| {
+        Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+    };
+    (status, time(usage.ru_utime) + time(usage.ru_stime))
+}
+
+/// The least of all rounds: what disturbs makes each dearer, and none cheaper.
+fn least(rounds: &[Cost], of: impl Fn(&Cost) -> Duration) -> Duration {
+    rounds.iter().map(of).min().unwrap()
+}
+
+/// The words of the commands in the session.
+fn commands(calls: &[Noted]) -> Vec<&str> {
+    let of = |call: &'_ Noted| call.words.iter().position(|word| word == "--").map(|at| at + 1);
+    calls.iter().filter_map(|call| call.words.get(of(call)?).map(String::as_str)).collect()
+}
+
+#[test]
+fn clients_calls_of_sbuild_cost_at_most_a_third_of_what_schroots_cost() {
+    let (ours, theirs) = (Host::ours(), Host::debians());
+    let (our_calls, their_calls) = (note(&ours), note(&theirs));
+    assert_eq!(commands(&our_calls), commands(&their_calls), "sbuild calls the one otherwise than the other");
+    let (mut our_rounds, mut their_rounds, mut bare_rounds) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        our_rounds.push(replay(&ours, &our_calls));
+        their_rounds.push(replay(&theirs, &their_calls));
+        bare_rounds.push(bare(&ours, our_calls.len()));
+    }
+    let sum = |calls: &[Noted]| calls.iter().map(|call| call.took).sum::<Duration>().as_millis();
+    let work = |rounds: &[Cost]| least(rounds, |cost| cost.work) - least(&bare_rounds, |cost| cost.work);
+    let wall = |rounds: &[Cost]| least(rounds, |cost| cost.wall) - least(&bare_rounds, |cost| cost.wall);
+    let (our, their) = (work(&our_rounds), work(&their_rounds));
+    for (who, calls, rounds, work) in
+        [("zchroot", &our_calls, &our_rounds, our), ("schroot", &their_calls, &their_rounds, their)]
+    {
+        println!(
+            "client-count: sbuild-{who} calls={} with-commands-ms={} wall-ms={} work-ms={}",
+            calls.len(),
+            sum(calls),
+            wall(rounds).as_millis(),
+            work.as_millis(),
+        );
+    }
+    ours.assert_nothing_left();
+    theirs.assert_nothing_left();
+    if is_release() {
+        assert!(our * 3 <= their, "{our:?} is more than a third of {their:?}");
+    }
+}

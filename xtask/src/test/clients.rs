@@ -1,0 +1,31 @@
+//! What the lane of clients needs beside its tests: Debian's packages, and the program as it is released.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::checks::cargo;
+use crate::debian::libzfs;
+use crate::program::{self, step};
+
+/// The clients of schroot, and Debian's schroot to compare with.
+pub const PACKAGES: [&str; 8] =
+    ["sbuild", "autopkgtest", "piuparts", "schroot", "mmdebstrap", "dpkg-dev", "procps", "util-linux"];
+/// A release but for what makes it a little faster and takes long.
+const PROFILE: [&str; 3] =
+    ["profile.clients.inherits='release'", "profile.clients.lto='off'", "profile.clients.codegen-units=16"];
+
+/// Builds the program: what is measured against Debian's schroot is no development build.
+///
+/// # Errors
+/// It does not build.
+pub fn program() -> Result<PathBuf> {
+    step("building zchroot (a release, but for the link-time optimisation)");
+    let target = libzfs::target_dir();
+    let mut words = vec!["--quiet", "--package", "zchroot", "--bin", "zchroot", "--profile", "clients"];
+    words.extend(PROFILE.iter().flat_map(|setting| ["--config", *setting]));
+    let mut command = cargo(&libzfs::program_of(&words));
+    command.envs(libzfs::provide_static()?).env("CARGO_TARGET_DIR", &target);
+    program::logged(&mut command, &target.join("clients-build.log"))?;
+    Ok(target.join("clients/zchroot").canonicalize()?)
+}
