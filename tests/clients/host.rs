@@ -272,11 +272,6 @@ impl Drop for Host {
     }
 }
 
-/// Whether what is tested is built as it is released.
-pub(crate) fn is_release() -> bool {
-    std::env::var_os("ZCHROOT_TEST_PROGRAM").is_some()
-}
-
 fn tested() -> PathBuf {
     std::env::var_os("ZCHROOT_TEST_PROGRAM").map_or_else(binary, PathBuf::from)
 }
