@@ -187,7 +187,7 @@ fn fill(
         let mut bar = context.bar();
         let filled = import::fill(&from, opened, root, &mut bar);
         bar.finish();
-        filled?;
+        filled?.notes.iter().for_each(|note| context.note(note));
         refuse_no_root(root, &from)
     })
 }
@@ -258,8 +258,16 @@ pub(crate) fn define(
         file::make_dirs(&dir, 0o755)?;
         file::replace(&path, definition.text)
     })?;
-    context.note(&format!("wrote {}: {}", path.display(), definition.remark));
-    Ok((template::template(&context.layout, name.as_str())?, Some(path)))
+    match template::template(&context.layout, name.as_str()) {
+        Ok(template) => {
+            context.note(&format!("wrote {}: {}", path.display(), definition.remark));
+            Ok((template, Some(path)))
+        }
+        Err(error) => {
+            raised(|| file::remove(&path))?;
+            Err(error.into())
+        }
+    }
 }
 
 const FIRST_DEFINITION: &str = "\

@@ -78,6 +78,18 @@ pub(crate) fn may_begin(context: &Context, template: &TemplateName, access: &Acc
     may_use(context, template, access, context.process.caller().account())
 }
 
+/// Refuses who may not make a version of what a session of his has in it: who could write it as root must be let in as
+/// root still.
+pub(crate) fn may_publish(context: &Context, template: &Template, record: &Record) -> Result<(), Error> {
+    let access = &template.source.access;
+    if !record.root_allowed {
+        return may_begin(context, &template.name, access);
+    }
+    let root = Account::by_uid(nix::unistd::Uid::from_raw(0))
+        .map_err(|error| Error::new(super::Status::Failed, error))?;
+    may_use(context, &template.name, access, &root)
+}
+
 /// Refuses who may not make an older version current again, pin or unpin.
 pub(super) fn may_roll_back(context: &Context, template: &Template, what: &str) -> Result<(), Error> {
     let caller = who(context);

@@ -55,7 +55,7 @@ fn commit_step(args: &SourceCommit, context: &Context) -> Result<Status, Error> 
     // Who was taken off the lists since then may still abort, but not publish.
     if begun.record.kind == Kind::Source {
         let template = context.template(&begun.record.template)?;
-        policy::may_use(context, &template.name, &template.source.access, &root()?)?;
+        policy::may_publish(context, &template, &begun.record)?;
     }
     let version = commit(begun, args.message.clone(), context)?;
     output::line(version.id.as_str())?;

@@ -124,7 +124,7 @@ impl Act<'_> {
     fn end_one_of_all(&self, record: &Record) -> Result<(), Trouble> {
         let sessions = self.sessions()?;
         let in_use = || raised(|| sessions.is_in_use(&record.id)).unwrap_or(false);
-        if record.kind == Kind::Ephemeral && in_use() {
+        if record.kind != Kind::Named && in_use() {
             return Ok(());
         }
         self.end_record(record).map(drop)

@@ -5,7 +5,7 @@
 
 mod plan;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::config::{self, Loaded};
 use super::say::Line;
@@ -14,7 +14,7 @@ use crate::cli::context::Context;
 use crate::cli::create::{self, Definition, Origin};
 use crate::cli::{Error, Status, output};
 use crate::import;
-use crate::session::record::Records;
+use crate::session::record::{Kind, Records};
 use crate::store::TemplateName;
 use crate::sys::file;
 use crate::sys::privilege::raised;
@@ -33,11 +33,18 @@ pub(crate) fn adopt(args: &Adopt, context: &Context) -> Result<Status, Error> {
     if args.undo {
         return undo(args, context);
     }
-    let plan = planned(&args.chroot, context)?;
+    let mut plan = planned(&args.chroot, context)?;
     let path = path_of(&plan.template, context);
-    if !is_ours_or_none(&path)? {
+    let there = raised(|| file::read_text_if_there(&path, LIMIT))?;
+    if there.as_ref().is_some_and(|text| !text.starts_with(MARK)) {
         let text = format!("template {} is defined already, by {}", plan.template, path.display());
         return Err(Error::failed(text).hint(format!("zchroot info {}", plan.template)));
+    }
+    if let Some(there) = there.filter(|there| *there != plan.definition) {
+        let stays =
+            format!("{} is there already and stays as it is: --undo first makes it anew", path.display());
+        plan.notes.push(stays);
+        plan.definition = there;
     }
     if args.dry_run {
         return show(&plan, &path, args, context);
@@ -98,13 +105,7 @@ fn path_of(template: &TemplateName, context: &Context) -> PathBuf {
     context.layout.config_dir().join("templates.d").join(format!("{template}.toml"))
 }
 
-/// Whether there is no definition, or one that an adoption wrote.
-fn is_ours_or_none(path: &std::path::Path) -> Result<bool, Error> {
-    let text = raised(|| file::read_text_if_there(path, LIMIT))?;
-    Ok(text.is_none_or(|text| text.starts_with(MARK)))
-}
-
-fn show(plan: &Plan, path: &std::path::Path, args: &Adopt, context: &Context) -> Result<Status, Error> {
+fn show(plan: &Plan, path: &Path, args: &Adopt, context: &Context) -> Result<Status, Error> {
     if args.json.json {
         output::json("plan", plan)?;
         return Ok(Status::Ok);
@@ -143,20 +144,8 @@ fn undo(args: &Adopt, context: &Context) -> Result<Status, Error> {
         }
         Some(_) => {}
     }
-    let all = raised(|| Records::new(&context.layout).all())?;
-    let standing: Vec<&str> = all
-        .records
-        .iter()
-        .filter(|record| record.template == template)
-        .map(|record| record.id.as_str())
-        .collect();
-    if let Some(first) = standing.first() {
-        let text = format!("template {template} has sessions: {}", standing.join(", "));
-        return Err(Error::new(Status::Busy, text).hint(format!("zchroot end {first}")));
-    }
-    // What was written into it since is not lost.
-    let aside = path.with_extension("toml.undone");
-    raised(|| file::rename(&path, &aside))?;
+    refuse_sessions(&template, context)?;
+    let aside = raised(|| put_aside(&path))?;
     context.note(&format!("{} is now {}", path.display(), aside.display()));
     context.note(&format!(
         "chroot {template} is schroot.conf's again; its versions stay in the store, and zchroot adopt takes them up"
@@ -165,4 +154,27 @@ fn undo(args: &Adopt, context: &Context) -> Result<Status, Error> {
         output::json("undone", &serde_json::json!({ "template": template, "definition": aside }))?;
     }
     Ok(Status::Ok)
+}
+
+fn refuse_sessions(template: &TemplateName, context: &Context) -> Result<(), Error> {
+    let all = raised(|| Records::new(&context.layout).all())?;
+    let standing: Vec<_> = all.records.iter().filter(|record| record.template == *template).collect();
+    let Some(first) = standing.first() else { return Ok(()) };
+    let names: Vec<&str> = standing.iter().map(|record| record.id.as_str()).collect();
+    let end = if first.kind == Kind::Source { "source abort" } else { "end" };
+    Err(Error::new(Status::Busy, format!("template {template} has sessions: {}", names.join(", ")))
+        .hint(format!("zchroot {end} {}", first.id)))
+}
+
+/// Takes a definition out of the way, for good. What was written into it is not lost, nor what was undone before.
+fn put_aside(path: &Path) -> file::Result<PathBuf> {
+    let mut aside = path.with_extension("toml.undone");
+    let mut number = 1;
+    while file::stat(&aside)?.is_some() {
+        number += 1;
+        aside = path.with_extension(format!("toml.undone-{number}"));
+    }
+    file::rename(path, &aside)?;
+    file::sync_parent(path)?;
+    Ok(aside)
 }

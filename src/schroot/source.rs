@@ -72,7 +72,7 @@ pub(super) fn end(act: &Act<'_>, record: &Record) -> Result<Status, Trouble> {
     let template = act.context.template(&record.template);
     let template = template.map_err(|error| failed(&record.id, &error))?;
     // Who was taken off the lists since then may still abort, but not publish.
-    policy::may_begin(act.context, &template.name, &template.source.access).map_err(|_| not_authorised())?;
+    policy::may_publish(act.context, &template, record).map_err(|_| not_authorised())?;
     let sessions = act.sessions()?;
     let begun = raised(|| sessions.lock_same(record)).map_err(|error| failed(&record.id, &error.into()))?;
     match conclude(act, begun)? {

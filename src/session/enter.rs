@@ -9,6 +9,7 @@ use crate::sys::enter::{self, Confirm, Directory, Ended, EnterError, Entry, Name
 use crate::sys::env::Filter;
 use crate::sys::identity::Account;
 use crate::sys::log::{self, Action, Audit};
+use crate::sys::mount;
 use crate::sys::privilege::raised;
 use crate::sys::startup::Process;
 
@@ -113,7 +114,9 @@ impl Sessions<'_> {
         let ended = enter::enter_with(&entry, on_note);
         if let Some(run) = run {
             let is_clean = match &ended {
-                Ok(Ended::Exited(status)) => *status == 0 || runs::is_question(&wish.command),
+                // What it wrote is on the disk before nothing tells any more that it might not be.
+                Ok(Ended::Exited(0)) => self.sync_tree(record),
+                Ok(Ended::Exited(_)) => runs::is_question(&wish.command),
                 _ => false,
             };
             // Of a session that ended before the command could start nobody will ask.
@@ -122,6 +125,15 @@ impl Sessions<'_> {
             }
         }
         Ok(ended?)
+    }
+
+    fn sync_tree(&self, record: &Record) -> bool {
+        let synced = raised(|| mount::sync_filesystem(&self.layout().mount(&record.id)));
+        if let Err(error) = &synced {
+            let error = crate::sys::chain(error);
+            tracing::warn!(%error, "a command that ended well counts as one that failed");
+        }
+        synced.is_ok()
     }
 
     /// Names come again: between the decision and the entry the session may have ended and another one, of

@@ -3,7 +3,8 @@
 //!
 //! `sessions/ID.runs/` has an empty file for each command that was begun and has not ended with 0: it is there,
 //! durably, before the command starts, and goes when that has exited with 0. So a command whose end nobody saw counts
-//! as one that failed, and so does, after a power cut, one that had ended shortly before: what it wrote may be gone.
+//! as one that failed. What one that ended well wrote is on the disk before its file goes: a power cut leaves both or
+//! the first alone.
 //! The status of a command that only asks is an answer, no failure.
 //! A file has the name of the draft in its own, so that one that stayed behind says nothing of a later session.
 //!

@@ -16,7 +16,7 @@ impl ZfsStore {
         }
         self.engine.snapshot(&snapshot).map_err(|error| match error.raw_os_error() {
             Some(libc::EEXIST) => {
-                let why = "something is cloned from it: the dataset was adopted already";
+                let why = "something is cloned from it: another adoption is under way or was left (zchroot recover)";
                 Error::new(ErrorKind::Busy, "snapshot", &snapshot, why)
             }
             _ => Error::io("snapshot", &snapshot, error),

@@ -99,6 +99,19 @@ fn dir_adopt_can_be_undone_and_done_again() {
     assert_eq!(std::fs::read_to_string(source.join("etc/generation")).unwrap(), "1\n");
     host.zchroot(["check"]).ok();
     host.zchroot(["adopt", "sid"]).ok().says("has its versions still");
+    // What is there stays, and is what is shown.
+    host.define(
+        "sid",
+        &host.read("/etc/zchroot/templates.d/sid.toml").replace("[\"nobody\"]", "[\"daemon\"]"),
+    );
+    let plan = host.zchroot(["adopt", "sid", "-n"]).ok();
+    assert!(plan.text().contains("users = [\"daemon\"]") && plan.text().contains("stays as it is"), "{plan}");
+    host.zchroot(["source", "begin", "sid", "-n", "two"]).ok();
+    host.zchroot(["adopt", "--undo", "sid"]).exits(3).says("hint: zchroot source abort two");
+    host.zchroot(["source", "abort", "two"]).ok();
+    host.zchroot(["adopt", "--undo", "sid"]).ok().says("sid.toml.undone-2");
+    assert!(host.read("/etc/zchroot/templates.d/sid.toml.undone").contains("users = [\"nobody\"]"));
+    host.zchroot(["adopt", "sid"]).ok();
     host.zchroot(["run", "sid", "-d", "/", "--", "cat", "/etc/generation"]).ok().prints("2");
     host.assert_nothing_left();
 }
@@ -112,6 +125,9 @@ fn dir_adopt_refuses_what_it_cannot_do() {
     host.define("packed", "version = 1\nprofile = \"minimal\"\n");
     host.zchroot(["adopt", "packed"]).exits(1).says("template packed is defined already");
     host.zchroot(["adopt", "--undo", "packed"]).exits(1).says("template packed was not adopted");
+    host.define("other", "version = 1\nprofile = \"minimal\"\naliases = [\"sid\"]\n");
+    host.zchroot(["adopt", "sid"]).exits(1).says("a template has this name as its alias");
+    std::fs::remove_file(host.at("/etc/zchroot/templates.d/other.toml")).unwrap();
     // What cannot be read leaves no half template behind.
     std::fs::remove_dir_all(source).unwrap();
     host.zchroot(["adopt", "sid"]).exits(1);

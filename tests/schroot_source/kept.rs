@@ -193,3 +193,23 @@ pub(crate) fn never_started(lab: &Lab) {
     lab.world.user(CAROL, &["source", "abort", &id]).ok();
     lab.nothing_left();
 }
+
+/// Who may begin a source session may take up what is kept of it; who was root in it and may be so no more may not publish it.
+pub(crate) fn whose(lab: &Lab) {
+    let before = lab.generation();
+    let done = lab.schroot(ALICE, &["-c", &lab.source, "-d", "/", "--", "sh", "-c", "exit 7"]).exits(7);
+    let id = kept(&done, "a command in it");
+    lab.world.user(ALICE, &["source", "commit", &id]).ok();
+    assert_eq!(lab.generation(), before + 1);
+    let session = lab.begin(CAROL);
+    lab.run(CAROL, &session, "echo mine > /etc/what").ok();
+    lab.demote_carol();
+    refuses(
+        lab.schroot(CAROL, &["-e", "-c", &session]),
+        "E: Access not authorised\nI: You do not have permission to access the schroot service.\nI: This failure will be reported.\n",
+    );
+    lab.world.user(CAROL, &["source", "commit", &session]).exits(1);
+    assert_eq!(lab.generation(), before + 1);
+    lab.world.user(CAROL, &["source", "abort", &session]).ok();
+    lab.nothing_left();
+}

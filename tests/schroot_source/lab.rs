@@ -69,6 +69,14 @@ impl Lab {
         self.world.write_etc(&file, &format!("{DEFINITION}{more}"));
     }
 
+    /// Who may be root in the source may from now on be there as herself alone.
+    pub(crate) fn demote_carol(&self) {
+        let file = format!("zchroot/templates.d/{}.toml", self.name);
+        let text = DEFINITION
+            .replace("users = [\"alice\"]\nroot-users = [\"carol\"]", "users = [\"alice\", \"carol\"]");
+        self.world.write_etc(&file, &text);
+    }
+
     pub(crate) fn order(&self, uid: u32, words: &[&str]) -> Order {
         self.world.program("schroot").user(uid, &[]).words(words.iter().copied())
     }

@@ -68,4 +68,7 @@ on_both! { lab::Lab:
     dir_schroot_source_a_command_that_never_started_leaves_nothing
     zfs_schroot_source_a_command_that_never_started_leaves_nothing
     kept::never_started;
+    dir_schroot_source_what_is_kept_is_taken_up_by_who_may_begin_it_and_published_by_no_other
+    zfs_schroot_source_what_is_kept_is_taken_up_by_who_may_begin_it_and_published_by_no_other
+    kept::whose;
 }

@@ -1,7 +1,7 @@
 //! What becomes of a chroot's definition when it is adopted: a source, and the text of a template. Pure.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use toml::Value;
@@ -9,7 +9,7 @@ use toml::Value;
 use crate::schroot::definition::{Definition, ENVIRONMENT_FILTER, Kind, Lists};
 use crate::schroot::order::Verbosity;
 use crate::store::TemplateName;
-use crate::template::{AccountName, ProfileName};
+use crate::template::{AccountName, ProfileName, Template};
 
 /// How a definition begins that was made here: what may be taken away again.
 pub(super) const MARK: &str = "# Adopted from schroot's chroot of this name.";
@@ -52,7 +52,7 @@ impl fmt::Display for From {
 pub(super) struct World<'a> {
     /// Whether a profile of this name can be used.
     pub(super) has_profile: &'a dyn Fn(&ProfileName) -> bool,
-    /// Whether a template has this name or alias.
+    /// Whether another template has this name or alias.
     pub(super) is_taken: &'a dyn Fn(&TemplateName) -> bool,
 }
 
@@ -63,8 +63,14 @@ pub(super) struct World<'a> {
 pub(super) fn plan(chroot: &Definition, world: &World<'_>) -> Result<Plan, String> {
     let template = chroot.name.parse::<TemplateName>().map_err(|error| error.to_string())?;
     let from = source(&chroot.kind)?;
+    if (world.is_taken)(&template) {
+        return Err("a template has this name as its alias".to_owned());
+    }
     let mut notes = Vec::new();
     let definition = definition(chroot, world, &mut notes);
+    // Not all that schroot.conf takes is right here: a description with control characters, a shell without its path.
+    Template::from_text(template.clone(), &definition, Path::new(&format!("{template}.toml")))
+        .map_err(|fault| format!("its definition would be refused: {fault}"))?;
     if matches!(chroot.kind, Kind::Plain { .. } | Kind::Directory { union: None, .. }) {
         let change = format!("to change it: zchroot update {template}, or schroot -c source:{template}");
         notes.push(format!("what sessions change goes with them, and does not stay in {}; {change}", from));
@@ -109,10 +115,21 @@ fn definition(chroot: &Definition, world: &World<'_>, notes: &mut Vec<String>) -
     lines.extend(["".to_owned(), "# Who may use it.".to_owned()]);
     lines.extend(accounts("", &chroot.lists, notes));
     lines.extend(["".to_owned(), "# Who may change it.".to_owned(), "[source]".to_owned()]);
-    // What has no source of its own was changed by who could enter it.
-    let changers = chroot.source.as_ref().map_or(&chroot.lists, |source| &source.lists);
-    lines.extend(accounts("source-", changers, notes));
+    lines.extend(accounts("source-", &changers(chroot, notes), notes));
     lines.join("\n") + "\n"
+}
+
+/// Who may change the template. What has no source of its own was changed by who could enter it, but a version is
+/// everybody's: only who was root in it makes one.
+fn changers(chroot: &Definition, notes: &mut Vec<String>) -> Lists {
+    match &chroot.source {
+        None => Lists { users: Vec::new(), groups: Vec::new(), ..chroot.lists.clone() },
+        Some(source) if source.offered => source.lists.clone(),
+        Some(_) => {
+            notes.push("source-clone = false: only root may change the template".to_owned());
+            Lists::default()
+        }
+    }
 }
 
 fn aliases(chroot: &Definition, world: &World<'_>, notes: &mut Vec<String>) -> Vec<String> {

@@ -1,8 +1,5 @@
-use std::path::Path;
-
 use super::*;
 use crate::schroot::definition::{Mountable, Source};
-use crate::template::Template;
 
 const WORLD: World<'static> =
     World { has_profile: &|name| name.as_str() != "mine", is_taken: &|name| name.as_str() == "taken" };
@@ -49,10 +46,11 @@ fn what_is_planned_is_a_template() {
     assert_eq!(template.profile.as_str(), "sbuild");
     assert_eq!(template.access.users.len(), 1);
     assert_eq!(template.access.root_groups.len(), 2);
-    assert_eq!(template.source.access, template.access, "who could enter it could change it");
+    assert_eq!(template.source.access.root_groups, template.access.root_groups, "root in it could change it");
+    assert!(template.source.access.users.is_empty() && template.source.access.groups.is_empty());
     assert_eq!(template.shell.as_deref(), Some(Path::new("/bin/dash")));
     assert!(template.preserve_environment);
-    let expected = ["alias taken", "users: no such:one", "source-users: no such:one", "what sessions change"];
+    let expected = ["alias taken", "users: no such:one", "what sessions change"];
     assert_eq!(plan.notes.len(), expected.len(), "{:?}", plan.notes);
     for (note, expected) in plan.notes.iter().zip(expected) {
         assert!(note.starts_with(expected), "{note}");
@@ -75,6 +73,16 @@ fn who_may_change_a_source_may_change_the_template() {
         !plan.notes.iter().any(|note| note.starts_with("what sessions change")),
         "its sessions were copies"
     );
+}
+
+#[test]
+fn a_source_that_nobody_could_enter_is_changed_by_root_alone() {
+    let root_groups = vec!["adm".to_owned()];
+    let source = Source { offered: false, lists: Lists { root_groups, ..Lists::default() } };
+    let plan = plan(&Definition { source: Some(source), ..sid(zfs("")) }, &WORLD).unwrap();
+    let template = Template::from_text(plan.template, &plan.definition, Path::new("sid.toml")).unwrap();
+    assert!(template.source.access.is_empty());
+    assert!(plan.notes.iter().any(|note| note.starts_with("source-clone = false")));
 }
 
 #[test]
@@ -106,6 +114,10 @@ fn what_has_no_tree_that_can_be_read_is_refused() {
         let refused = plan(&sid(kind), &WORLD).unwrap_err();
         assert!(refused.contains(why), "{refused}");
     }
+    let taken = Definition { name: "taken".to_owned(), ..sid(directory()) };
+    assert!(plan(&taken, &WORLD).unwrap_err().contains("as its alias"));
+    let shell = Definition { shell: "dash".to_owned(), ..sid(directory()) };
+    assert!(plan(&shell, &WORLD).unwrap_err().contains("shell"));
     let odd = Definition { name: "a b".to_owned(), ..sid(directory()) };
     plan(&odd, &WORLD).unwrap_err();
 }
