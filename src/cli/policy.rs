@@ -35,6 +35,11 @@ pub(super) fn target(context: &Context, inside: &Inside) -> Result<Account, Erro
     named.map_err(|error| Error::new(super::Status::Failed, error))
 }
 
+/// root's account.
+pub(super) fn root() -> Result<Account, Error> {
+    Account::by_uid(nix::unistd::Uid::from_raw(0)).map_err(|error| Error::new(super::Status::Failed, error))
+}
+
 /// Refuses whom the lists do not let in as `target`.
 pub(crate) fn may_use(
     context: &Context,
@@ -85,9 +90,7 @@ pub(crate) fn may_publish(context: &Context, template: &Template, record: &Recor
     if !record.root_allowed {
         return may_begin(context, &template.name, access);
     }
-    let root = Account::by_uid(nix::unistd::Uid::from_raw(0))
-        .map_err(|error| Error::new(super::Status::Failed, error))?;
-    may_use(context, &template.name, access, &root)
+    may_use(context, &template.name, access, &root()?)
 }
 
 /// Refuses who may not make an older version current again, pin or unpin.
@@ -122,9 +125,7 @@ pub(super) fn may_look(
     if may_be_root(context, &template.source.access) {
         return Ok(template.name);
     }
-    let root = Account::by_uid(nix::unistd::Uid::from_raw(0))
-        .map_err(|error| Error::new(super::Status::Failed, error))?;
-    may_use(context, &template.name, &template.access, &root)?;
+    may_use(context, &template.name, &template.access, &root()?)?;
     Ok(template.name)
 }
 
@@ -135,9 +136,7 @@ pub(super) fn may_maintain(context: &Context, name: &TemplateName) -> Result<Tem
         Err(_) if context.process.caller().is_root() => return Ok(name.clone()),
         other => other?,
     };
-    let root = Account::by_uid(nix::unistd::Uid::from_raw(0))
-        .map_err(|error| Error::new(super::Status::Failed, error))?;
-    may_use(context, &template.name, &template.source.access, &root)?;
+    may_use(context, &template.name, &template.source.access, &root()?)?;
     Ok(template.name)
 }
 

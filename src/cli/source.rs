@@ -11,7 +11,6 @@ use crate::session::record::{NewRecord, Record, Setup};
 use crate::session::{self, Begun, Kind, State, Wish};
 use crate::source::{self, Keep, SourceEnd, SourceRequest, Sources, Version};
 use crate::store::{Kind as StoreKind, Progress, SessionId, TemplateName};
-use crate::sys::identity::Account;
 use crate::sys::privilege::raised;
 use crate::template::{self, Profile, Template};
 
@@ -41,7 +40,7 @@ fn exec_step(args: &SourceExec, context: &Context) -> Result<Status, Error> {
     }
     let target = match &args.inside.user {
         Some(_) => policy::target(context, &args.inside)?,
-        None => root()?,
+        None => policy::root()?,
     };
     policy::may_enter(context, &record, &target)?;
     let mut wish = run::wish(&args.inside, target, &args.command);
@@ -125,7 +124,7 @@ fn lock(id: &SessionId, context: &Context) -> Result<Begun, Error> {
 
 /// Refuses who may not change a template.
 pub(super) fn may_change(template: &Template, context: &Context) -> Result<(), Error> {
-    policy::may_use(context, &template.name, &template.source.access, &root()?)
+    policy::may_use(context, &template.name, &template.source.access, &policy::root()?)
 }
 
 /// Says who else is changing the template: of two who commit, the second gets a conflict. Of two who begin at once
@@ -315,7 +314,7 @@ pub(super) fn setup(template: &Template) -> Setup {
 /// What a maintainer runs if nothing else is said: as root, in `/`.
 pub(super) fn wish(command: &[std::ffi::OsString]) -> Result<Wish, Error> {
     Ok(Wish {
-        target: root()?,
+        target: policy::root()?,
         command: command.to_vec(),
         directory: Some("/".into()),
         preserve_environment: false,
@@ -324,8 +323,4 @@ pub(super) fn wish(command: &[std::ffi::OsString]) -> Result<Wish, Error> {
         isolate_ipc: false,
         isolate_uts: false,
     })
-}
-
-fn root() -> Result<Account, Error> {
-    Account::by_uid(nix::unistd::Uid::from_raw(0)).map_err(|error| Error::new(Status::Failed, error))
 }

@@ -20,11 +20,11 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::fs::CWD;
+use rustix::fs::{CWD, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, unmount,
 };
 
 use crate::store::MountOptions;
@@ -60,13 +60,25 @@ impl Layers<'_> {
 pub(super) fn mount(layers: &Layers<'_>, at: &Path, options: MountOptions) -> io::Result<()> {
     let list = layers.options()?;
     if list.iter().any(|(_, value)| value.len() > LONGEST_VALUE) {
-        return mount_by_string(&list, at, options);
+        mount_by_string(&list, at, options)?;
+    } else {
+        match mount_by_calls(&list, at, options) {
+            // A seccomp filter older than the calls.
+            Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => mount_by_string(&list, at, options)?,
+            other => other?,
+        }
     }
-    match mount_by_calls(&list, at, options) {
-        // A seccomp filter older than the calls.
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => mount_by_string(&list, at, options),
-        other => other,
+    refuse_read_only(at)
+}
+
+/// Where the kernel has no room for its own directories in `work` it mounts read-only, which only its log says.
+fn refuse_read_only(at: &Path) -> io::Result<()> {
+    let is_read_only = rustix::fs::statvfs(at).map(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY));
+    if matches!(is_read_only, Ok(false)) {
+        return Ok(());
     }
+    unmount(at, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+    Err(is_read_only.err().unwrap_or(Errno::NOSPC).into())
 }
 
 fn mount_by_calls(list: &[(&str, &str)], at: &Path, options: MountOptions) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Mounted trees.
 
-use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount_bind, mount_change};
 
 use super::*;
 
@@ -111,4 +111,46 @@ fn dir_nothing_is_mounted_after_an_error() {
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(home.root.path().to_str().unwrap()));
+}
+
+/// A file system of so few inodes, unmounted when dropped.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(options: &str) -> Self {
+        let at = tempfile::tempdir().unwrap();
+        let data = std::ffi::CString::new(options).unwrap();
+        rustix::mount::mount("none", at.path(), "tmpfs", MountFlags::empty(), data.as_c_str()).unwrap();
+        Self(at)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = unmount(self.0.path(), UnmountFlags::DETACH);
+    }
+}
+
+#[test]
+fn dir_a_session_without_room_for_its_overlay_is_not_mounted_read_only() {
+    for deep in [PathBuf::from("root"), ["a".repeat(200), "b".repeat(100)].iter().collect()] {
+        let small = Small::new("nr_inodes=300");
+        let home = Home::at(tempfile::tempdir_in(small.0.path()).unwrap(), &deep);
+        home.commit("v1", None);
+        home.begin("s", "v1").unwrap();
+        let tree = Tree::Session(session("s"));
+        let fillers: Vec<PathBuf> = (0..300)
+            .map(|number| small.0.path().join(number.to_string()))
+            .take_while(|path| fs::write(path, "").is_ok())
+            .collect();
+        let at = tempfile::tempdir().unwrap();
+        let error = home.store.mount(&tree, at.path(), MountOptions::default()).unwrap_err();
+        assert_eq!((error.kind(), error.errno()), (ErrorKind::NoRoom, Some(libc::ENOSPC)));
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(at.path().to_str().unwrap()), "nothing is mounted");
+        fillers.iter().take(20).for_each(|path| fs::remove_file(path).unwrap());
+        home.store.mount(&tree, at.path(), MountOptions::default()).unwrap();
+        let mounted = Mounted(at.path().to_owned());
+        fs::write(mounted.0.join("file"), "x").unwrap();
+    }
 }
