@@ -144,13 +144,13 @@ fn dir_a_session_without_room_for_its_overlay_is_not_mounted_read_only() {
             .take_while(|path| fs::write(path, "").is_ok())
             .collect();
         let at = tempfile::tempdir().unwrap();
+        let mounted = Mounted(at.path().to_owned());
         let error = home.store.mount(&tree, at.path(), MountOptions::default()).unwrap_err();
         assert_eq!((error.kind(), error.errno()), (ErrorKind::NoRoom, Some(libc::ENOSPC)));
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(at.path().to_str().unwrap()), "nothing is mounted");
         fillers.iter().take(20).for_each(|path| fs::remove_file(path).unwrap());
         home.store.mount(&tree, at.path(), MountOptions::default()).unwrap();
-        let mounted = Mounted(at.path().to_owned());
         fs::write(mounted.0.join("file"), "x").unwrap();
     }
 }
