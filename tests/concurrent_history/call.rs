@@ -119,6 +119,10 @@ impl Called {
                 Outcome::Fail(Reason::NoRoom)
             }
             Some(_) if is_about_a_session && says(&["there is no session"]) => Outcome::Fail(Reason::Gone),
+            // Who was killed after it is not waited for: it is committed, and nobody took the session away yet.
+            Some(_) if op == Op::SourceAbort && says(&["was committed already"]) => {
+                Outcome::Fail(Reason::Gone)
+            }
             Some(_) if says(&["in use by another", "is not ready", "somebody else kept it"]) => {
                 Outcome::Fail(Reason::Busy)
             }

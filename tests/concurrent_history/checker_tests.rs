@@ -31,6 +31,7 @@ fn event(client: usize, op: Op, session: &str, time: (u64, u64), looks: Vec<Look
         said: String::new(),
         looks,
         retries: 0,
+        again: 0,
     }
 }
 

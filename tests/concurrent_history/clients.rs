@@ -47,6 +47,7 @@ impl World<'_> {
             complete_ns: called.complete_ns,
             result,
             looks: stamp::looks(&called.stdout),
+            again: stamp::written_again(&called.stdout),
             said: if result == Outcome::Ok { String::new() } else { said(&called) },
             retries,
         };

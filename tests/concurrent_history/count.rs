@@ -50,9 +50,11 @@ fn counts(history: &History) -> String {
         .flat_map(|event| event.looks.iter().flat_map(|look| look.files.keys()))
         .collect();
     let looks: usize = history.events.iter().map(|event| event.looks.len()).sum();
+    let again: usize = history.events.iter().map(|event| event.again).sum();
     let retries = history.events.iter().map(|event| event.retries).max().unwrap_or(0);
     format!(
-        "operations={} looks={looks} commits={commits} conflicts={conflicts} versions-seen={} most-retries={retries}",
+        "operations={} looks={looks} commits={commits} conflicts={conflicts} versions-seen={} most-retries={retries} \
+         written-again={again}",
         history.events.len(),
         seen.len()
     )

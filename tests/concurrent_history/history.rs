@@ -84,6 +84,8 @@ pub(crate) struct Event {
     pub(crate) looks: Vec<Look>,
     /// How often its clone had to be tried again.
     pub(crate) retries: usize,
+    /// How many files its script wrote once more, since the file system failed the first time.
+    pub(crate) again: usize,
 }
 
 /// The whole of a run.

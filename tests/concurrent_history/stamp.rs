@@ -32,24 +32,30 @@ look
 ";
 
 /// In a draft: looks, then makes the next generation in the name of $1, with a pause of $2 in the middle.
+///
+/// What cannot be written is written once more, and that is told: OpenZFS 2.3.9 fails a write to a file that was just
+/// truncated with EINVAL, once in some 300,000, when the old block's pointer is cleared between two looks at it
+/// (docs/zfs.md, "Known faults of the file system").
 const WRITE: &str = "
 set -e
 look
-read last by < /etc/stamp-0
+read last before < /etc/stamp-0
 next=$((last + 1))
-say() { echo $next $1; }
+by=$1
+say() { echo $next $by > $1; }
+put() { say $1 || { echo again; say $1; }; }
 mv /srv/moving-$last /srv/moving-$next
 rm -rf /srv/made-*
 mkdir /srv/made-$next
 for i in 0 1 2 3 4 5 6 7 8 9; do
-  for j in 0 1 2 3 4 5 6 7 8; do say $1 > /srv/data/$i/deep/$j; done
+  for j in 0 1 2 3 4 5 6 7 8; do put /srv/data/$i/deep/$j; done
 done
 sleep $2
 for i in 0 1 2 3 4 5 6 7 8 9; do
-  for j in 0 1 2 3 4 5 6 7 8; do say $1 > /usr/lib/part-$i/$j; done
+  for j in 0 1 2 3 4 5 6 7 8; do put /usr/lib/part-$i/$j; done
 done
-for i in 0 1 2 3 4; do say $1 > /srv/moving-$next/$i; say $1 > /srv/made-$next/$i; done
-for j in 0 1 2 3 4 5 6 7 8; do say $1 > /etc/stamp-$j; done
+for i in 0 1 2 3 4; do put /srv/moving-$next/$i; put /srv/made-$next/$i; done
+for j in 0 1 2 3 4 5 6 7 8; do put /etc/stamp-$j; done
 ln -sfn moving-$next /srv/now
 ";
 
@@ -80,6 +86,11 @@ pub(crate) fn first(tree: &Path) {
     fs::create_dir_all(tree.join("srv/marks")).unwrap();
 }
 
+/// How often a script wrote a file once more.
+pub(crate) fn written_again(printed: &str) -> usize {
+    printed.lines().filter(|line| *line == "again").count()
+}
+
 /// The looks in what a script printed; a line that was cut off is none.
 pub(crate) fn looks(printed: &str) -> Vec<Look> {
     printed.split_inclusive('\n').filter_map(|line| look(line.strip_suffix('\n')?)).collect()
@@ -100,9 +111,9 @@ fn look(line: &str) -> Option<Look> {
 
 #[test]
 fn history_lines_of_a_script_become_looks_and_a_line_cut_off_does_not() {
-    let text = "noise\nlook|199 7 c1 1 8 c2|moving-7|a b\nlook|200 8 c2|moving-8|\nlook|200 8 c";
+    let text = "noise\nagain\nlook|199 7 c1 1 8 c2|moving-7|a b\nlook|200 8 c2|moving-8|\nlook|200 8 c";
     let looks = looks(text);
-    assert_eq!(looks.len(), 2);
+    assert_eq!((looks.len(), written_again(text)), (2, 1));
     assert_eq!(looks[0].files, [(Stamp::new(7, "c1"), 199), (Stamp::new(8, "c2"), 1)].into());
     assert_eq!((looks[0].link.as_str(), looks[0].marks.join("+")), ("moving-7", "a+b".to_owned()));
     assert_eq!(looks[1].files.len(), 1);
