@@ -1,7 +1,7 @@
 //! Mounting trees, and seeing whether they are mounted.
 //!
-//! Every mount is made private: a bind mount would otherwise be a peer of the file system that the store is
-//! on, and what a session mounts in it would appear in the store as well.
+//! No mount is a peer of the file system that the store is on, or what a session mounts in it would appear in the store
+//! as well; [`Detached`] sees to that.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,18 +12,13 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change,
-    mount_remount, move_mount, open_tree, unmount,
-};
-
 use super::memory::Upper;
 use super::overlay::{self, Layers};
 use super::{DirStore, failed, gone, place, session};
 use crate::store::{Error, MountOptions, Result, SessionId, Tree};
-use crate::sys::limit::{self, or_limit};
+use crate::sys::mount::{Access, Detached};
 use crate::sys::{effect, mountinfo};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 /// How long directories of an overlay may be held by a mount that is on its way out.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -67,9 +62,7 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
     while moves < 10 {
         let Some(lower) = place::lower(store, &base)? else { break };
         let layers = Layers { lower: &lower, upper: &upper, work: &work };
-        let mounted = effect::point("mount")
-            .and_then(|()| overlay::mount(&layers, at, options))
-            .and_then(|()| make_private(at));
+        let mounted = effect::point("mount").and_then(|()| overlay::mount(&layers, at, options));
         match mounted {
             Ok(()) => return Ok(()),
             Err(error) => {
@@ -86,40 +79,11 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
 }
 
 fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Result<()> {
-    effect::point("mount")?;
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let detached =
-        open_tree(dir.as_fd(), c"", flags).map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
-    move_mount(detached.as_fd(), c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(|error| or_limit(error, limit::MOUNTS))?;
-    make_private(at)?;
-    let mut flags = MountFlags::BIND;
-    flags.set(MountFlags::RDONLY, read_only);
-    flags.set(MountFlags::NOSUID, options.nosuid);
-    flags.set(MountFlags::NODEV, options.nodev);
-    if flags == MountFlags::BIND {
-        return Ok(());
-    }
-    undo_unless_ok(at, "restrict mount", || mount_remount(at, flags, c""))
-}
-
-fn make_private(at: &Path) -> io::Result<()> {
-    undo_unless_ok(at, "make mount private", || mount_change(at, MountPropagationFlags::PRIVATE))
-}
-
-fn undo_unless_ok(
-    at: &Path,
-    name: &'static str,
-    step: impl FnOnce() -> rustix::io::Result<()>,
-) -> io::Result<()> {
-    effect::point(name).and_then(|()| Ok(step()?)).inspect_err(|_| {
-        // The mount was never used, so nothing can be lost with it.
-        let undone = effect::point("unmount").and_then(|()| Ok(unmount(at, UnmountFlags::DETACH)?));
-        if let Err(undo) = undone {
-            tracing::warn!(at = %at.display(), "a mount stays: {undo}");
-        }
-    })
+    let access = Access { read_only, no_exec: false, allow_suid: !options.nosuid, allow_dev: !options.nodev };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let point = rustix::fs::open(at, flags, Mode::empty())?;
+    Detached::bind_open(dir.as_fd(), access)?.attach(point.as_fd())?;
+    Ok(())
 }
 
 /// Whether one of the directories is the upper one of an overlay, as far as our mount namespace shows.

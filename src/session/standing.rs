@@ -47,11 +47,12 @@ impl Sessions<'_> {
         Ok(())
     }
 
-    /// Makes the folder of mounts, private, so that nothing that is mounted below propagates to other namespaces.
+    /// Makes the folder of mounts, shared with its copies in other mount namespaces, so that what is unmounted here is
+    /// unmounted there.
     pub(crate) fn prepare_mounts(&self) -> Result<(), Error> {
         file::make_dirs(&self.layout().run(), 0o755)?;
         file::make_dirs(&self.layout().mounts(), 0o755)?;
-        self.make_mounts_private()
+        self.share_mounts()
     }
 
     /// Whether all that a profile mounts in the tree of a session is there.
@@ -60,7 +61,7 @@ impl Sessions<'_> {
     }
 
     /// Under a lock that only root can take: on the directory itself anybody could hold one for ever.
-    fn make_mounts_private(&self) -> Result<(), Error> {
+    fn share_mounts(&self) -> Result<(), Error> {
         let mounts = self.layout().mounts();
         if mount::is_mount_root(&mounts)? {
             return Ok(());
@@ -68,9 +69,9 @@ impl Sessions<'_> {
         lock::make_folder(&self.layout().locks())?;
         let lock = Lock::take(&self.layout().mounts_lock(), PATIENCE)?;
         let _lock = lock.ok_or_else(|| {
-            Error::sys("make private", mounts.display(), std::io::Error::from_raw_os_error(libc::EBUSY))
+            Error::sys("share", mounts.display(), std::io::Error::from_raw_os_error(libc::EBUSY))
         })?;
-        mount::private_parent(&mounts)?;
+        mount::shared_parent(&mounts)?;
         Ok(())
     }
 

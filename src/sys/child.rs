@@ -98,10 +98,11 @@ fn step<T>(step: Step, result: Result<T, Errno>) -> Done<T> {
     result.map_err(|errno| Failure { step, which: 0, errno: errno.raw_os_error() })
 }
 
-/// Before anything else: nothing that happens to mounts here may be seen outside, nor the other way round.
+/// Before anything else: nothing that happens to mounts here may be seen outside. What is unmounted outside goes here
+/// too, as long as the host's mounts are copied here: a child that is stopped now keeps nobody's tree.
 fn own_mounts() -> Done {
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    step(Step::Propagation, mount::mount_change(c"/", private))
+    let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    step(Step::Propagation, mount::mount_change(c"/", follow))
 }
 
 /// The tree becomes the root, and nothing else is mounted any more. The directory is opened again since a
@@ -118,6 +119,8 @@ fn tree_as_root(plan: &Plan<'_>) -> Done {
     // The old root now lies over the new one: take it off with all that is mounted below it.
     step(Step::Pivot, mount::unmount(c".", UnmountFlags::DETACH))?;
     step(Step::Pivot, proc::chdir(c"/"))?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    step(Step::Propagation, mount::mount_change(c"/", private))?;
     if plan.no_new_privs { Ok(()) } else { step(Step::Unlock, let_setuid_and_devices_work()) }
 }
 

@@ -80,8 +80,9 @@ fn leave(name: &std::ffi::CStr) -> io::Result<()> {
 /// As unshare(2), umount(2), or the table of mounts cannot be read.
 pub fn leave_mounts(folder: &Path) -> io::Result<()> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    match rustix::mount::mount_change("/", private) {
+    // What is unmounted outside goes here too until all are left: with the least priority that may take long.
+    let follow = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    match rustix::mount::mount_change("/", follow) {
         // A root that is no mount spreads nothing.
         Ok(()) | Err(Errno::INVAL) => {}
         Err(error) => return Err(error.into()),

@@ -1,8 +1,11 @@
 //! Mounts, by file descriptor: made detached, set up where nobody sees them, then attached to a handle.
 //!
 //! A [`Detached`] mount is nowhere in the tree of files: dropping it dissolves it, so a failure on the way
-//! leaves nothing behind. [`Detached::attach`] is the only step that others can see. Everything is private:
-//! nothing that happens under a mount made here shows up elsewhere. All calls exist since Linux 5.12.
+//! leaves nothing behind. [`Detached::attach`] is the only step that others can see.
+//!
+//! No mount is a peer of what it was made from: nothing that happens under it shows up there. What is attached below a
+//! [`shared_parent`] is shared with the copies of that parent in other mount namespaces, so that it goes there when it
+//! goes here; else a service that was started meanwhile would keep it mounted. All calls exist since Linux 5.12.
 //!
 //! Unmounting is in [`table`], which knows what is mounted where.
 
@@ -62,7 +65,6 @@ pub struct MountId(u64);
 #[derive(Debug)]
 pub struct Detached {
     fd: OwnedFd,
-    recursive: bool,
 }
 
 impl Detached {
@@ -128,15 +130,15 @@ impl Detached {
         let mut flags = how | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
         let fd = open_tree(dir, path, flags).map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
-        set_attributes(fd.as_fd(), recursive, access.flags())?;
-        Ok(Self { fd, recursive })
+        set_attributes(fd.as_fd(), recursive, access.flags(), libc::MS_PRIVATE)?;
+        Ok(Self { fd })
     }
 
     fn from_context(context: &OwnedFd, access: Access) -> io::Result<Self> {
         fsconfig_create(context)?;
         let fd = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, access.flags())
             .map_err(|error| or_limit(error, limit::MOUNT_NAMESPACES))?;
-        Ok(Self { fd, recursive: false })
+        Ok(Self { fd })
     }
 
     /// The root of the mount, for fd-relative calls; it stays valid once attached.
@@ -145,7 +147,8 @@ impl Detached {
         self.fd.as_fd()
     }
 
-    /// Attaches the mount to `target`, an `O_PATH` handle, and makes it private there.
+    /// Attaches the mount to `target`, an `O_PATH` handle. It is shared with other namespaces if the mount is on which
+    /// `target` lies, and with nothing that it was made from.
     ///
     /// # Errors
     /// As move_mount(2); but ENOTDIR or EISDIR, of the target, if it is not what the mount's root is.
@@ -153,9 +156,6 @@ impl Detached {
         effect::point("mount")?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
         move_mount(&self.fd, "", target, "", flags).map_err(|error| misfit(error, &self.fd, target))?;
-        // The kernel makes a mount shared when it is attached under a shared one, so private comes after.
-        effect::point("make mount private")?;
-        set_attributes(self.fd.as_fd(), self.recursive, MountAttrFlags::empty())?;
         Ok(Attached { fd: self.fd })
     }
 }
@@ -200,7 +200,7 @@ impl Attached {
 /// As mount_setattr(2).
 pub fn restrict(root: BorrowedFd<'_>, access: Access) -> io::Result<()> {
     effect::point("mount")?;
-    set_attributes(root, false, access.flags())
+    set_attributes(root, false, access.flags(), AS_IT_IS)
 }
 
 /// The mount on which an open file or directory lies.
@@ -253,25 +253,27 @@ pub fn sync_filesystem(path: &Path) -> Result<()> {
     )
 }
 
-/// Makes the directory `path` a mount of its own with private propagation, so that what is mounted below it
-/// stays below it; `false` if it was one. Callers keep a lock meanwhile: two that mounted here at once would hide
-/// each other's sessions.
+/// Makes the directory `path` a mount of its own that is shared with its copies in other mount namespaces and with
+/// nothing else, so that what is mounted below it is mounted and unmounted in all of them; `false` if it was a mount.
+/// Callers keep a lock meanwhile: two that mounted here at once would hide each other's sessions.
 ///
 /// # Errors
 /// `path` is no directory, or cannot be mounted on itself.
-pub fn private_parent(path: &Path) -> Result<bool> {
-    at("make a private mount of", path, try_private_parent(path))
+pub fn shared_parent(path: &Path) -> Result<bool> {
+    at("make a shared mount of", path, try_shared_parent(path))
 }
 
-fn try_private_parent(path: &Path) -> io::Result<bool> {
+fn try_shared_parent(path: &Path) -> io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let there = rustix::fs::open(path, flags, Mode::empty())?;
     if is_root_of_mount(there.as_fd())? {
-        set_attributes(there.as_fd(), false, MountAttrFlags::empty())?;
+        share(there.as_fd())?;
         return Ok(false);
     }
     let access = Access { allow_suid: true, allow_dev: true, ..Access::default() };
-    Detached::bind_open_all(there.as_fd(), access)?.attach(there.as_fd())?;
+    let attached = Detached::bind_open_all(there.as_fd(), access)?.attach(there.as_fd())?;
+    // Below a mount that is shared it is shared by now, with its copies: then this changes nothing.
+    share(attached.root())?;
     Ok(true)
 }
 
@@ -282,14 +284,23 @@ impl Detached {
     }
 }
 
-/// Adds `set` to a mount's flags and makes it private.
-fn set_attributes(mount: BorrowedFd<'_>, recursive: bool, set: MountAttrFlags) -> io::Result<()> {
-    let attributes = libc::mount_attr {
-        attr_set: u64::from(set.bits()),
-        attr_clr: 0,
-        propagation: libc::MS_PRIVATE,
-        userns_fd: 0,
-    };
+fn share(mount: BorrowedFd<'_>) -> io::Result<()> {
+    effect::point("make mount shared")?;
+    set_attributes(mount, false, MountAttrFlags::empty(), libc::MS_SHARED)
+}
+
+/// For [`set_attributes`]: the propagation is not changed.
+const AS_IT_IS: libc::c_ulong = 0;
+
+/// Adds `set` to a mount's flags and changes its propagation.
+fn set_attributes(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    set: MountAttrFlags,
+    propagation: libc::c_ulong,
+) -> io::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: u64::from(set.bits()), attr_clr: 0, propagation, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the descriptor is open for the whole call, the path is a static C string, and the structure
     // lives on this stack with exactly the size that is given.

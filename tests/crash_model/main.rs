@@ -82,7 +82,7 @@ const IMAGE_AT_BOOT: &[Step] = &[Step::Do(End("old")), Step::Do(ImageImport(5)),
 const HALF_IMAGE: &[Step] = &[Step::Do(ImageImport(4)), Step::KilledAt(ImageImport(5), "fsync")];
 /// A session whose tree is there and whose record is not yet `ready`; a draft that is being made; a left-over clone.
 const KILLED: &[Step] = &[
-    Step::KilledAt(SourceBegin("sid", "work"), "make mount private"),
+    Step::KilledAt(SourceBegin("sid", "work"), "unlink"),
     Step::KilledAt(Begin("sid", "create-new"), "mount"),
 ];
 /// A commit that took place and was never finished, and others after it: its version is not among those kept.

@@ -75,10 +75,15 @@ pub fn clear(root: &Path, inode: u64) -> bool {
 /// Into a mount namespace of our own: whoever else makes one meanwhile would have a copy of our mounts in it, and a file
 /// system is unmounted when the last of them is. Those that others have just now are not kept here either.
 pub fn leave_the_mounts_of_others() {
+    leave_the_mounts(nix::mount::MsFlags::MS_PRIVATE, |_| true);
+}
+
+/// The same, with mounts that are spread as told; only those leave that `is_of_others`.
+pub fn leave_the_mounts(spread: nix::mount::MsFlags, is_of_others: impl Fn(&Path) -> bool) {
     use nix::mount::{MntFlags, MsFlags, mount, umount2};
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-    for at in mounts(Path::new("/")).iter().rev() {
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | spread, None::<&str>).unwrap();
+    for at in mounts(Path::new("/")).iter().rev().filter(|at| is_of_others(at)) {
         let text = at.to_string_lossy();
         if text.contains("/zchroot-test-") || text.contains("/run/zchroot/") {
             let _ = umount2(at, MntFlags::MNT_DETACH);

@@ -92,37 +92,66 @@ fn sys_root_a_dropped_mount_leaves_nothing_and_a_misfit_is_refused() {
 }
 
 #[test]
-fn sys_root_an_attached_mount_is_private_even_below_a_shared_one() {
+fn sys_root_a_mount_is_no_peer_of_what_it_was_made_from() {
     in_namespace(|dir| {
         let shared = dir.join("shared");
         tmpfs(&shared);
         rustix::mount::mount_change(&shared, rustix::mount::MountPropagationFlags::SHARED).unwrap();
-        tmpfs(&shared.join("mine"));
-        assert_eq!(propagation(&shared.join("mine")), "");
-        fs::create_dir(shared.join("parent")).unwrap();
-        assert!(private_parent(&shared.join("parent")).unwrap());
-        assert_eq!(propagation(&shared.join("parent")), "");
-        assert_ne!(propagation(&shared), "");
+        for (place, is_shared) in [("alone", false), ("shared/below", true)] {
+            fs::create_dir(dir.join(place)).unwrap();
+            let bound = Detached::bind(&shared, true, Access::default()).unwrap();
+            bound.attach(handle(&dir.join(place)).as_fd()).unwrap();
+            assert_eq!(!propagation(&dir.join(place)).is_empty(), is_shared);
+            assert_ne!(propagation(&dir.join(place)), propagation(&shared));
+        }
     });
 }
 
 #[test]
-fn sys_root_a_private_parent_is_made_once_and_keeps_what_is_below() {
+fn sys_root_what_is_mounted_below_a_shared_parent_comes_and_goes_in_a_copy_of_it() {
+    in_namespace(|dir| {
+        let (parent, copy) = (dir.join("mount"), dir.join("copy"));
+        [&parent, &copy].iter().for_each(|path| fs::create_dir(path).unwrap());
+        assert!(shared_parent(&parent).unwrap());
+        assert_ne!(propagation(&parent), "");
+        rustix::mount::mount_bind(&parent, &copy).unwrap();
+        rustix::mount::mount_change(&copy, rustix::mount::MountPropagationFlags::DOWNSTREAM).unwrap();
+        tmpfs(&parent.join("session"));
+        assert!(is_mount_root(&copy.join("session")).unwrap());
+        // A private one, of a version before this, is shared from now on.
+        rustix::mount::mount_change(&parent, rustix::mount::MountPropagationFlags::PRIVATE).unwrap();
+        assert!(!shared_parent(&parent).unwrap());
+        assert_ne!(propagation(&parent), "");
+    });
+    in_namespace(|dir| {
+        let (parent, copy) = (dir.join("mount"), dir.join("copy"));
+        [&parent, &copy].iter().for_each(|path| fs::create_dir(path).unwrap());
+        assert!(shared_parent(&parent).unwrap());
+        tmpfs(&parent.join("session"));
+        rustix::mount::mount_bind_recursive(&parent, &copy).unwrap();
+        assert!(is_mount_root(&copy.join("session")).unwrap());
+        assert!(unmount_all(&parent.join("session"), How::Strict).unwrap());
+        assert!(!is_mount_root(&copy.join("session")).unwrap());
+    });
+}
+
+#[test]
+fn sys_root_a_shared_parent_is_made_once_and_keeps_what_is_below() {
     in_namespace(|dir| {
         let parent = dir.join("mount");
         tmpfs(&parent.join("old"));
         assert!(!is_mount_root(&parent).unwrap());
-        assert!(private_parent(&parent).unwrap());
+        assert!(shared_parent(&parent).unwrap());
         assert!(is_mount_root(&parent).unwrap());
         assert!(is_mount_root(&parent.join("old")).unwrap());
-        assert!(!private_parent(&parent).unwrap());
+        assert!(!shared_parent(&parent).unwrap());
         assert_eq!(mounts_below(&parent).unwrap(), [parent.join("old")]);
 
-        let error = private_parent(&dir.join("none")).unwrap_err();
+        let error = shared_parent(&dir.join("none")).unwrap_err();
         assert_eq!(error.errno(), libc::ENOENT);
         assert!(error.to_string().ends_with("/none"), "{error}");
         symlink(&parent, dir.join("link")).unwrap();
-        assert!(private_parent(&dir.join("link")).is_err());
+        assert!(shared_parent(&dir.join("link")).is_err());
     });
 }
 
@@ -195,7 +224,7 @@ fn sys_root_a_failed_step_is_reported_and_can_be_done_again() {
             assert_eq!(result.unwrap().unwrap_err().errno(), libc::EPERM);
             assert_eq!(seen, ["unmount"]);
         }
-        let (result, _) = effect::run(fail, || private_parent(&dir.join("root2")));
+        let (result, _) = effect::run(fail, || shared_parent(&dir.join("root2")));
         assert!(result.unwrap().is_err());
         assert!(unmount_all(&root, How::Strict).unwrap());
     });
