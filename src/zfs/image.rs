@@ -12,7 +12,7 @@ use rustix::mount::MountFlags;
 
 use super::look::mount_detached;
 use super::setup::mount_zfs;
-use super::{DRAFT_PATIENCE, ZfsStore, decoded, listing};
+use super::{PATIENCE, ZfsStore, decoded, listing};
 use crate::store::{
     Digest, Error, ErrorKind, ImageTree, Images, Outcome, Progress, Result, SessionId, TemplateName,
     VersionId,
@@ -113,7 +113,7 @@ impl Images for ZfsStore {
         if self.engine.exists(&pristine) {
             self.drop_pristine(&pristine)?;
         }
-        self.destroy(&head, DRAFT_PATIENCE)
+        self.destroy(&head, PATIENCE)
     }
 
     fn image_open(&self, image: &Digest) -> Result<OwnedFd> {

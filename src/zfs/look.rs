@@ -13,7 +13,7 @@ use rustix::mount::{
     fsmount, fsopen,
 };
 
-use super::{SESSION_PATIENCE, ZfsStore};
+use super::{PATIENCE, ZfsStore};
 use crate::store::{Error, ErrorKind, Result, SessionId, Store, TemplateName, VersionId};
 use crate::sys::effect;
 
@@ -36,7 +36,7 @@ impl ZfsStore {
         let shown = mount_detached(&dataset)
             .map(|top| look(top.as_fd()))
             .map_err(|error| Error::io("mount", dataset.clone(), error));
-        match (shown, self.destroy(&dataset, SESSION_PATIENCE)) {
+        match (shown, self.destroy(&dataset, PATIENCE)) {
             (Err(error), _) => Err(error),
             // What was seen is good; the rest is gc's.
             (Ok(()), Err(error)) if error.kind() == ErrorKind::Busy => {

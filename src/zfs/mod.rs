@@ -58,9 +58,9 @@ const ROOM: &str = include_str!("programs/room.lua");
 const LOOKUPS: u32 = 8;
 /// So many looks in a row at which nothing more has become free; between two of them lie three transaction groups.
 const STILL: u32 = 2;
-/// How long a tree may stay busy after its last mount is gone: the kernel lets go a little later.
-const SESSION_PATIENCE: Duration = Duration::from_secs(10);
-const DRAFT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a tree may stay busy after its last mount is gone: the kernel lets go when it has written what was dirty,
+/// which takes seconds on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A store on one pool.
 #[derive(Debug)]
@@ -315,7 +315,7 @@ impl Store for ZfsStore {
             return Err(Error::new(ErrorKind::Busy, "destroy", head, why));
         }
         // Were it published this very moment, its own snapshot would keep it: EBUSY.
-        self.destroy(&head, DRAFT_PATIENCE)
+        self.destroy(&head, PATIENCE)
     }
 
     fn publish(
@@ -378,7 +378,7 @@ impl Store for ZfsStore {
     }
 
     fn session_drop(&self, session: &SessionId) -> Result<Outcome> {
-        self.destroy(&self.names.session(session), SESSION_PATIENCE)
+        self.destroy(&self.names.session(session), PATIENCE)
     }
 
     fn sessions(&self) -> Result<Vec<SessionTree>> {
