@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::samples::Samples;
-use super::table::Target;
+use super::table::{NO_PROFILE, Target};
 use super::{Lane, build, results_dir, script, text, work_dir};
 use crate::debian::{self, libzfs};
 use crate::program::{self, step};
@@ -16,10 +16,13 @@ use crate::program::{self, step};
 /// What every stage on this host begins with.
 pub const HOST: &str = include_str!("../../bench/host.sh");
 pub const STAGE: &str = include_str!("../../bench/dir.sh");
+/// What follows it: the program in schroot's place, beside a thousand sessions.
+pub const MANY: &str = include_str!("../../bench/many.sh");
 const PROFILES: &str = "minimal default sbuild";
-const TARGETS: [Target; 2] = [
+const TARGETS: [Target; 3] = [
     Target { operation: "run", profile: "default", other: "directory", at_most: 10.0, aim: 20.0 },
     Target { operation: "exec", profile: "default", other: "directory", at_most: 2.0, aim: 4.0 },
+    Target { operation: "many-exec", profile: NO_PROFILE, other: "schroot", at_most: 3.0, aim: 4.0 },
 ];
 
 /// Measures.
@@ -36,24 +39,25 @@ pub fn measure(tree: &Path, (rounds, runs): (u32, u32)) -> Result<Lane> {
     std::fs::copy(libzfs::target_dir().join("release/zchroot"), &program)?;
     let results = results_dir("dir")?;
     let trees = work.join("trees");
-    let script = script(
-        &[
-            ("WORK", text(&trees)?),
-            ("RESULTS", text(&results)?),
-            ("ZCHROOT", text(&program)?),
-            ("TREE", text(tree)?),
-            ("PROFILES", PROFILES),
-            ("RUNS", &runs.to_string()),
-            ("ROUNDS", &rounds.to_string()),
-        ],
-        &format!("{HOST}\n{STAGE}"),
-    )?;
-    let file = work.join("dir.sh");
-    std::fs::write(&file, script)?;
+    let (rounds_word, runs_word) = (rounds.to_string(), runs.to_string());
+    let variables = [
+        ("WORK", text(&trees)?),
+        ("RESULTS", text(&results)?),
+        ("ZCHROOT", text(&program)?),
+        ("TREE", text(tree)?),
+        ("PROFILES", PROFILES),
+        ("RUNS", &runs_word),
+        ("ROUNDS", &rounds_word),
+    ];
     step(format!("{rounds} rounds with {runs} runs of each case, on this host"));
-    let status = program::shown(as_root("bash")?.arg(&file))?;
-    if !status.success() {
-        bail!("measuring: {status} (see {})", results.display());
+    for (name, stage) in [("dir.sh", STAGE), ("many.sh", MANY)] {
+        let file = work.join(name);
+        std::fs::write(&file, script(&variables, &format!("{HOST}\n{stage}"))?)?;
+        // A namespace of its own: what is mounted for the run is seen by nobody else, and goes with it.
+        let status = program::shown(as_root("unshare")?.args(["--mount", "bash"]).arg(&file))?;
+        if !status.success() {
+            bail!("measuring: {status} (see {})", results.display());
+        }
     }
     Ok(Lane {
         name: "dir",
@@ -77,7 +81,8 @@ fn about(runs: u32) -> Result<String> {
         "## The store `dir`, on a host\n\n{}, Linux {}, {cpus} CPUs, load {load} over the run, {}, \
          schroot {schroot}, {}. {runs} runs of each case.\n\n\
          zchroot (release build) begins overlay sessions of its store `dir`; schroot has the same Debian tree as type \
-         directory, alone and with union-type overlay. Both run as root, with profiles of the same names, on one file system.\n",
+         directory, alone and with union-type overlay. Both run as root, with profiles of the same names, on one file system. \
+         Where 1,000 sessions stand the profile is minimal, and both are called as `schroot` unless the row says otherwise.\n",
         date.trim(),
         uname.trim(),
         file_system,

@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_scripts_can_be_read_by_bash() {
-        for stage in [host::HOST, host::STAGE, import::STAGE, machine::STAGE] {
+        for stage in [host::HOST, host::STAGE, host::MANY, import::STAGE, machine::STAGE] {
             let script = script(&[("WORK", "/w"), ("PROFILES", "minimal default")], stage).unwrap();
             program::output(Command::new("bash").args(["-n", "-c", &script])).unwrap();
         }

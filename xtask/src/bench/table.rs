@@ -6,12 +6,17 @@ use super::samples::{Key, Samples, Spread};
 
 const OURS: &str = "zchroot";
 /// The operations in the order of the table, and what the table calls them.
-const OPERATIONS: [(&str, &str); 14] = [
+const OPERATIONS: [(&str, &str); 19] = [
     ("run", "a whole session around `true`"),
     ("exec", "`true` in a standing session"),
     ("begin", "begin a session"),
     ("end", "end a session"),
     ("list", "list everything"),
+    ("many-exec", "`schroot -r -- true` in one of 1,000 standing sessions"),
+    ("many-list", "`schroot -l --all-sessions` of 1,000"),
+    ("many-info", "`schroot -i` on one of 1,000 sessions"),
+    ("many-own-list", "`zchroot list --sessions` of 1,000"),
+    ("many-own-info", "`zchroot info` on one of 1,000 sessions"),
     ("import-tar", "import a tar archive"),
     ("import-targz", "import a tar archive, gzip"),
     ("import-tarzst", "import a tar archive, zstd"),
