@@ -86,7 +86,7 @@ fn install_text(version: &str, tarball: &str) -> String {
          \x20   sudo systemctl enable --now zchroot-gc.timer        # daily\n\n\
          It needs a Linux kernel of 5.14 or later; mmdebstrap for `create --from bootstrap:SUITE`; for the store\n\
          on ZFS the zfs module, 2.1 or later, and zpool(8) and zfs(8) for your own work. libzfs_core is in the program.\n\n\
-         sbuild takes a schroot that is not in /usr/bin, with this line in sbuild.conf or ~/.sbuildrc:\n\
+         sbuild 0.89 takes a schroot that is not in /usr/bin, with this line in sbuild.conf or ~/.sbuildrc:\n\
          $schroot = '/usr/libexec/zchroot/unschroot/schroot';\n\n\
          Examples of the configuration are in /usr/share/doc/zchroot/examples. To remove it, end all sessions\n\
          (`zchroot end --all`, as root), then remove what `tar -tf {tarball}` lists.\n"

@@ -41,6 +41,7 @@ pub fn build(release: &Release, installed: &[Entry], dist: &Path) -> Result<Vec<
         stage.pack()
     };
     let (first, second) = (pack("stage")?, pack("stage-again")?);
+    remove_older(dist)?;
     let mut packages = Vec::new();
     for (one, other) in first.iter().zip(&second) {
         ensure!(read(one)? == read(other)?, "packed twice, {} is not the same", one.display());
@@ -53,6 +54,23 @@ pub fn build(release: &Release, installed: &[Entry], dist: &Path) -> Result<Vec<
         fs::remove_dir_all(dist.join(stage))?;
     }
     Ok(packages)
+}
+
+/// Removes what was packed before: who installs `zchroot_*.deb` means one.
+fn remove_older(dist: &Path) -> Result<()> {
+    for entry in fs::read_dir(dist)? {
+        let path = entry?.path();
+        if is_package(&path.file_name().unwrap_or_default().to_string_lossy()) {
+            fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is a package of ours or the digest of one.
+fn is_package(name: &str) -> bool {
+    let package = name.strip_suffix(".sha256").unwrap_or(name);
+    package.ends_with(".deb") && NAMES.iter().any(|ours| package.starts_with(&format!("{ours}_")))
 }
 
 /// What the package `zchroot` has beside what every installation has.
@@ -93,4 +111,19 @@ pub fn check(packages: &[PathBuf]) -> Result<()> {
     ensure!(status.success(), "lintian ended with {status}");
     step("lintian: no error and no warning");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_of_ours_are_told_from_what_else_lies_there() {
+        for name in ["zchroot_1-1_amd64.deb", "zchroot-schroot_1-1_all.deb", "zchroot_1-1_amd64.deb.sha256"] {
+            assert!(is_package(name), "{name}");
+        }
+        for name in ["zchroot-1-linux.tar.zst", "zchroot-other_1_all.deb", "schroot_1_amd64.deb", "stage"] {
+            assert!(!is_package(name), "{name}");
+        }
+    }
 }
