@@ -21,7 +21,8 @@ pub fn program(root: &Path, target: &Path, no_zfs: bool) -> Result<PathBuf> {
     } else {
         cargo.args(libzfs::program_of(&words)).envs(libzfs::provide_static()?);
     }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags()?);
+    // What an incremental build gives depends on the builds before it.
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags()?).env("CARGO_INCREMENTAL", "0");
     let status = cargo.env("CARGO_TARGET_DIR", target).current_dir(root).status().context("run cargo")?;
     ensure!(status.success(), "cargo ended with {status}");
     Ok(target.join("release/zchroot"))
