@@ -300,12 +300,33 @@ fn dir_a_pool_that_cannot_be_had_is_refused_and_nothing_is_configured() {
 #[test]
 fn dir_a_pool_that_does_not_exist_leaves_the_configuration_as_it_was() {
     let host = Installation::empty();
+    no_such_pool(&host);
+    assert!(!host.at("/etc/zchroot/zchroot.toml").exists(), "a configuration that cannot work was written");
+    // As the package brings it.
+    let shipped = include_str!("../etc/zchroot.toml");
+    host.configure(shipped);
+    no_such_pool(&host);
+    assert_eq!(host.read("/etc/zchroot/zchroot.toml"), shipped);
+}
+
+#[track_caller]
+fn no_such_pool(host: &Installation) {
     // Without the kernel module that is what is missing, and the first thing to say.
     let linked = cfg!(feature = "zfs");
     let module = std::path::Path::new("/dev/zfs").exists();
     let missing = if linked && !module { "/dev/zfs" } else { "zchroot-no-such-pool" };
     refused(host.zchroot(["init", "--pool", "zchroot-no-such-pool"]), 1, missing);
-    assert!(!host.at("/etc/zchroot/zchroot.toml").exists(), "a configuration that cannot work was written");
+}
+
+#[test]
+fn dir_gc_and_recover_say_nothing_where_nothing_was_laid_out() {
+    let host = Installation::empty();
+    host.configure(include_str!("../etc/zchroot.toml"));
+    for command in ["gc", "recover"] {
+        let done = host.zchroot([command]).ok();
+        assert!(done.stdout.is_empty() && done.stderr.is_empty(), "{done}");
+    }
+    assert!(!host.at("/var/lib/zchroot").exists(), "what nobody asked for was laid out");
 }
 
 #[test]

@@ -120,7 +120,7 @@ pub struct Json {
 /// `zchroot init`.
 #[derive(Debug, Args)]
 #[command(after_help = "Idempotent: what is already so is left so.\n\
-Example:  zchroot init --pool tank      writes store = \"zfs\" to zchroot.toml if there is no such file")]
+Example:  zchroot init --pool tank      writes store = \"zfs\" to zchroot.toml unless that decides already")]
 pub struct Init {
     /// Keep trees in this ZFS pool or dataset
     #[arg(long, value_name = "POOL")]

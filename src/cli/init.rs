@@ -12,6 +12,9 @@ use crate::sys::file;
 use crate::sys::privilege::raised;
 use crate::template::{self, Config, StoreConfig};
 
+/// No configuration is longer.
+const LONGEST: u64 = 1 << 20;
+
 pub(super) fn run(args: &Init, context: &Context) -> Result<Status, Error> {
     context.require_root("init")?;
     let mut changes = Vec::new();
@@ -70,11 +73,59 @@ fn configured(pool: &str, context: &Context) -> Result<Option<New>, Error> {
         }
         return Err(Error::failed(format!("{} says pool = \"{configured}\", not {pool}", path.display())));
     }
-    if file::stat(&path)?.is_some() {
+    let old = raised(|| file::read_text_if_there(&path, LONGEST))?;
+    let old = old.unwrap_or_else(|| "version = 1\n".to_owned());
+    let Some(text) = with_pool(&old, &pool) else {
         return Err(Error::failed(format!("{} keeps trees in directories", path.display()))
             .hint(format!("write store = \"zfs\" and [zfs] pool = \"{pool}\" into it, then zchroot init")));
-    }
-    let text = format!("version = 1\nstore = \"zfs\"\n\n[zfs]\npool = \"{pool}\"\n");
+    };
     let store = Config::from_text(&text, &path).map_err(template::Error::from)?.store;
     Ok(Some(New { path, text, store }))
+}
+
+/// The configuration with the store in a pool; none if it decides anything of the store already.
+fn with_pool(old: &str, pool: &template::Pool) -> Option<String> {
+    let table: toml::Table = old.parse().ok()?;
+    if ["store", "zfs", "dir"].iter().any(|key| table.contains_key(*key)) {
+        return None;
+    }
+    // At its place keys of no table end; a comment on the same line stays there.
+    let at = old.lines().position(|line| line.trim_start().starts_with("version"))?;
+    let mut lines: Vec<&str> = old.lines().collect();
+    lines.insert(at + 1, "store = \"zfs\"");
+    Some(format!("{}\n\n[zfs]\npool = \"{pool}\"\n", lines.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../etc/zchroot.toml");
+
+    fn pool() -> template::Pool {
+        "tank/builds".parse().unwrap()
+    }
+
+    #[test]
+    fn a_configuration_that_decides_nothing_of_the_store_gets_the_pool_and_keeps_the_rest() {
+        for old in [
+            SHIPPED,
+            "version = 1\n",
+            "# ours\ngrace = \"1h\"\nversion = 1 # first\n[images]\nwarm = \"1d\"\n",
+        ] {
+            let new = with_pool(old, &pool()).unwrap();
+            assert!(old.lines().all(|line| new.lines().any(|kept| kept == line)), "{new}");
+            let config = Config::from_text(&new, std::path::Path::new("zchroot.toml")).unwrap();
+            assert!(matches!(config.store, StoreConfig::Zfs { pool, .. } if pool == self::pool()), "{new}");
+            let old = Config::from_text(old, std::path::Path::new("zchroot.toml")).unwrap();
+            assert_eq!((config.grace, config.images.warm), (old.grace, old.images.warm));
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_decides_is_left_alone() {
+        for old in ["version = 1\nstore = \"dir\"\n", "version = 1\n[dir]\nreserve = \"1G\"\n", "no toml"] {
+            assert_eq!(with_pool(old, &pool()), None, "{old}");
+        }
+    }
 }

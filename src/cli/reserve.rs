@@ -58,6 +58,8 @@ pub(super) fn lay_again(context: &Context) {
             tracing::info!(wanted, available, "the reserve waits for room");
         }
         Ok(Laying::AsItWas | Laying::Impossible) => {}
+        // Nothing was laid out yet: so it is where the package is installed and not used.
+        Err(error) if error.status() == Status::NotFound => {}
         Err(error) => tracing::warn!(?error, "the reserve is not laid"),
     }
 }

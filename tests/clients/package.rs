@@ -54,13 +54,22 @@ pub(crate) fn source(dir: &Path, name: &str, build: &str) -> PathBuf {
 
 /// Packs a binary package in `dir`.
 pub(crate) fn binary(dir: &Path, name: &str) -> PathBuf {
+    pack(dir, name, "")
+}
+
+/// Packs one that depends on others.
+pub(crate) fn needing(dir: &Path, name: &str, depends: &str) -> PathBuf {
+    pack(dir, name, &format!("Depends: {depends}\n"))
+}
+
+fn pack(dir: &Path, name: &str, fields: &str) -> PathBuf {
     let (tree, deb) = (dir.join(format!("{name}-tree")), dir.join(format!("{name}.deb")));
     std::fs::create_dir_all(tree.join("DEBIAN")).unwrap();
     std::fs::create_dir_all(tree.join("usr/share").join(name)).unwrap();
     std::fs::write(tree.join("usr/share").join(name).join("name"), name).unwrap();
     let control = format!(
         "Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: A Builder <builder@example.org>\n\
-         Description: package of nothing\n For tests.\n"
+         {fields}Description: package of nothing\n For tests.\n"
     );
     std::fs::write(tree.join("DEBIAN/control"), control).unwrap();
     run(Command::new("dpkg-deb").args(["--root-owner-group", "-b"]).args([&tree, &deb]));

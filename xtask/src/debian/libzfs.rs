@@ -17,6 +17,8 @@ use crate::program::{self, step};
 const DEV: &str = "libzfslinux-dev";
 /// What a program with libzfs_core in it is linked with. Nothing of libzfs is used; a crate asks for it all the same.
 const ARCHIVES: [&str; 4] = ["libzfs_core", "libnvpair", "libzfs", "libtirpc"];
+/// The packages that bring them.
+const PACKAGES: [&str; 2] = [DEV, "libtirpc-dev"];
 
 /// The environment that a cargo invocation needs to find libzfs_core; empty when the host has it.
 ///
@@ -59,8 +61,28 @@ pub fn workspace() -> PathBuf {
 /// # Errors
 /// When the host's release or mirror has no such packages.
 pub fn provide_static() -> Result<Vec<(&'static str, OsString)>> {
+    Ok(vec![("LIBZFS_CORE_LIBDIR", archives()?.into())])
+}
+
+/// What the packages that bring the archives say of whose they are: name and version of the package, and the text.
+///
+/// # Errors
+/// When the host's release or mirror has no such packages.
+pub fn copyrights() -> Result<Vec<(String, String)>> {
+    let archives = archives()?;
+    let read = |package: &str| {
+        let text = fs::read_to_string(archives.join(format!("{package}.copyright")));
+        let version = fs::read_to_string(archives.join(format!("{package}.version")));
+        let name = format!("{package} {}", version?.trim());
+        Ok((name, text?))
+    };
+    PACKAGES.iter().map(|package| read(package)).collect()
+}
+
+/// The folder with the archives.
+fn archives() -> Result<PathBuf> {
     let dir = target_dir().join("libzfs");
-    let archives = dir.join("static");
+    let archives = dir.join("archives");
     if !archives.is_dir() {
         fs::create_dir_all(&dir)?;
         let _lock = program::lock(&dir.join("lock"), "libzfs")?;
@@ -68,7 +90,7 @@ pub fn provide_static() -> Result<Vec<(&'static str, OsString)>> {
             collect_archives(&dir, &archives).context("provide libzfs_core.a from Debian's packages")?;
         }
     }
-    Ok(vec![("LIBZFS_CORE_LIBDIR", archives.into())])
+    Ok(archives)
 }
 
 /// The words after `cargo` that build one target with the library in it.
@@ -87,11 +109,15 @@ fn collect_archives(dir: &Path, archives: &Path) -> Result<()> {
             fs::remove_dir_all(left)?;
         }
     }
-    for package in [DEV, "libtirpc-dev"] {
+    fs::create_dir_all(&new)?;
+    for package in PACKAGES {
         let version = source.newest(package, &suite)?;
         archive::unpack(&source.download(package, &version, &dir.join("debs"))?, &tree)?;
+        let copyright = tree.join("usr/share/doc").join(package).join("copyright");
+        fs::copy(&copyright, new.join(format!("{package}.copyright")))
+            .with_context(|| format!("copy {}", copyright.display()))?;
+        fs::write(new.join(format!("{package}.version")), version)?;
     }
-    fs::create_dir_all(&new)?;
     for library in pkg_config_dirs(&tree)?.iter().filter_map(|dir| dir.parent()) {
         for name in ARCHIVES.map(|name| format!("{name}.a")) {
             let file = library.join(&name);

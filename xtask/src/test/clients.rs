@@ -1,19 +1,35 @@
-//! What the lane of clients needs beside its tests: Debian's packages, and the program as it is released.
+//! What the lane of clients needs beside its tests: Debian's packages, the program as it is released, and our packages
+//! with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::checks::cargo;
 use crate::debian::libzfs;
+use crate::dist;
 use crate::program::{self, step};
 
 /// The clients of schroot, and Debian's schroot to compare with.
-pub const PACKAGES: [&str; 8] =
-    ["sbuild", "autopkgtest", "piuparts", "schroot", "mmdebstrap", "dpkg-dev", "procps", "util-linux"];
+pub const PACKAGES: [&str; 10] = [
+    "sbuild",
+    "autopkgtest",
+    "piuparts",
+    "schroot",
+    "mmdebstrap",
+    "dpkg-dev",
+    "lintian",
+    "busybox-static",
+    "procps",
+    "util-linux",
+];
 /// A release but for what makes it a little faster and takes long.
-const PROFILE: [&str; 3] =
-    ["profile.clients.inherits='release'", "profile.clients.lto='off'", "profile.clients.codegen-units=16"];
+const PROFILE: [&str; 4] = [
+    "profile.clients.inherits='release'",
+    "profile.clients.lto='off'",
+    "profile.clients.codegen-units=16",
+    "profile.clients.strip='symbols'",
+];
 
 /// Builds the program: what is measured against Debian's schroot is no development build.
 ///
@@ -28,4 +44,14 @@ pub fn program() -> Result<PathBuf> {
     command.envs(libzfs::provide_static()?).env("CARGO_TARGET_DIR", &target);
     program::logged(&mut command, &target.join("clients-build.log"))?;
     Ok(target.join("clients/zchroot").canonicalize()?)
+}
+
+/// Packs the packages with that program, and gives the folder that they are in.
+///
+/// # Errors
+/// They cannot be packed, or are not the same when packed again.
+pub fn packages(program: &Path) -> Result<PathBuf> {
+    let folder = libzfs::target_dir().join("clients-packages");
+    dist::packages(program, &folder)?;
+    Ok(folder.canonicalize()?)
 }

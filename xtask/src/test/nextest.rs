@@ -78,7 +78,9 @@ pub fn host(tests: Tests<'_>) -> Result<Tally> {
         command.args(["--test-threads", &(2 * cores()).to_string()]);
     }
     if clients {
-        command.env("ZCHROOT_TEST_PROGRAM", clients::program()?);
+        let program = clients::program()?;
+        command.env("ZCHROOT_TEST_PACKAGES", clients::packages(&program)?);
+        command.env("ZCHROOT_TEST_PROGRAM", program);
     }
     as_root(&mut command)?;
     let status = program::shown(&mut command)?;
