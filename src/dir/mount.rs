@@ -104,7 +104,8 @@ fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Re
     undo_unless_ok(at, "restrict mount", || mount_remount(at, flags, c""))
 }
 
-fn make_private(at: &Path) -> io::Result<()> {
+/// Makes a mount private, or takes it away.
+pub(crate) fn make_private(at: &Path) -> io::Result<()> {
     undo_unless_ok(at, "make mount private", || mount_change(at, MountPropagationFlags::PRIVATE))
 }
 
@@ -123,7 +124,7 @@ fn undo_unless_ok(
 }
 
 /// Whether one of the directories is the upper one of an overlay, as far as our mount namespace shows.
-pub(super) fn is_upper(uppers: &[&Path]) -> Result<bool> {
+pub(crate) fn is_upper(uppers: &[&Path]) -> Result<bool> {
     let is_one = |word: Vec<u8>| {
         let upper = word.strip_prefix(b"upperdir=".as_slice());
         upper.is_some_and(|upper| uppers.iter().any(|ours| ours.as_os_str().as_bytes() == upper))

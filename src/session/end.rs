@@ -40,6 +40,7 @@ impl Sessions<'_> {
     pub(super) fn undo(&self, record: Record) -> Result<(), Error> {
         self.take_down(&record)?;
         match record.tree() {
+            Tree::Session(id) if record.foreign.is_some() => self.discard_foreign(&id, &record)?,
             Tree::Session(id) => {
                 self.store().session_drop(&id)?;
             }

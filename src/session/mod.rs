@@ -15,6 +15,7 @@ mod begin;
 mod end;
 mod enter;
 mod error;
+mod foreign;
 pub mod record;
 mod recover;
 mod runs;
@@ -26,6 +27,7 @@ use std::time::Duration;
 pub use begin::{Begun, Request};
 pub use enter::{EnterFailure, Manner, Wish};
 pub use error::Error;
+pub use foreign::Foreign;
 pub use record::{Kind, Owner, Record, Records, State};
 pub use recover::{Recovered, Recovery};
 

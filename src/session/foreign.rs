@@ -1,0 +1,115 @@
+//! Sessions of trees that are not the store's: the chroots that schroot.conf defines.
+//!
+//! They live as all sessions do, by record, lock, mount and cgroup; what is different stands here. Where the tree is
+//! changed in place there may be other sessions of it, and whoever works on the host: none of them is ended with this
+//! one. A *bare* session is no more than a mount around one command.
+
+use serde::{Deserialize, Serialize};
+
+use super::begin::Begun;
+use super::record::{NewRecord, Record, State};
+use super::setup;
+use super::{Error, Sessions};
+use crate::outside::Outside;
+use crate::store::{MountOptions, SessionId};
+use crate::sys::personality::Personality;
+use crate::sys::{chain, file};
+use crate::template::Profile;
+
+/// What a session is that has no version: fixed at begin, whatever happens to the definition later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Foreign {
+    /// Words that come before every command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command_prefix: Vec<String>,
+    /// Variables that never reach a command, besides the usual ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment_filter: Vec<String>,
+    /// What the kernel pretends to be to commands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<Personality>,
+    /// Its tree.
+    pub tree: Outside,
+    /// How the tree is set up; none: not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+}
+
+impl Record {
+    /// Whether nothing is set up in its tree, and nobody ended with it.
+    pub(super) fn is_bare(&self) -> bool {
+        self.foreign.as_ref().is_some_and(|foreign| foreign.profile.is_none())
+    }
+
+    /// What commands are told it is called: a bare session is its chroot.
+    #[must_use]
+    pub fn told_name(&self) -> &str {
+        if self.is_bare() { self.template.as_str() } else { self.id.as_str() }
+    }
+
+    /// Whether others may work in the same tree.
+    pub(super) fn is_shared(&self) -> bool {
+        self.foreign.as_ref().is_some_and(|foreign| foreign.tree.is_shared())
+    }
+
+    /// Whether what was made in its tree for the set-up has to go from it again.
+    pub(super) fn has_changed_source(&self) -> bool {
+        self.foreign.as_ref().is_some_and(|foreign| foreign.tree.is_source)
+    }
+}
+
+impl Sessions<'_> {
+    /// Begins a session of a tree that is not the store's: afterwards it is ready. On failure nothing of it is left.
+    ///
+    /// # Errors
+    /// The name is taken, there is no such tree, or the system refused.
+    pub fn begin_foreign(&self, new: NewRecord, foreign: Foreign) -> Result<Begun, Error> {
+        let tree = foreign.tree.clone();
+        let id = new.id.clone();
+        if self.records().stands(&id)? {
+            return Err(Error::Exists(id));
+        }
+        // Before there is a record: what has a record is removed with it.
+        tree.refuse_taken(&id)?;
+        let profile = foreign.profile.clone().unwrap_or_default();
+        let mut record = Record::planned(new, None, None);
+        record.foreign = Some(foreign);
+        self.begin_draft(record, &profile, State::Ready, || Ok(tree.make(&id)?))
+    }
+
+    /// Takes away what a session had outside of the store.
+    pub(super) fn discard_foreign(&self, id: &SessionId, record: &Record) -> Result<(), Error> {
+        match &record.foreign {
+            Some(foreign) => Ok(foreign.tree.discard(id)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what the set-up made out of a tree that stays. What another session of the tree still uses is left to that
+    /// one: the note of it stays in the tree.
+    pub(super) fn undo_set_up(&self, record: &Record) {
+        let undone = self.mount_to_undo(record).and_then(|()| {
+            let at = self.layout().mount(&record.id);
+            Ok(setup::undo_source(&at).map(drop)?)
+        });
+        if matches!(&undone, Err(Error::Setup(error)) if error.errno() == libc::EBUSY) {
+            tracing::debug!(session = %record.id, "another session uses what was made for mounts");
+        } else if let Err(error) = undone {
+            tracing::warn!(session = %record.id, "what was made for mounts stays in the tree: {}", chain(&error));
+        }
+    }
+
+    /// After a reboot nothing is mounted, and what was made is there still.
+    fn mount_to_undo(&self, record: &Record) -> Result<(), Error> {
+        let Some(foreign) = &record.foreign else { return Ok(()) };
+        if self.is_mounted(record)? {
+            return Ok(());
+        }
+        self.prepare_mounts()?;
+        let at = self.layout().mount(&record.id);
+        file::make_dir(&at, 0o755)?;
+        let options = MountOptions { nosuid: true, nodev: true, ..MountOptions::default() };
+        Ok(foreign.tree.mount(&record.id, &at, options)?)
+    }
+}
