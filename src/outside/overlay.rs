@@ -1,30 +1,26 @@
 //! What a session writes over a tree that it must not change: an overlay of its own, by the rules of the dir store's.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::failed;
 use super::mount::open;
+use super::{failed, make_folder, remove_in};
 use crate::dir::overlay::{self, Layers};
 use crate::store::{Error, ErrorKind, MountOptions, Result, SessionId};
 use crate::sys::{effect, file, tree};
 
 const UPPER: &str = "upper";
 const WORK: &str = "work";
-const OTHER_WRITE: u32 = 0o002;
 /// How long the directories may be held by a mount that is on its way out.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Makes the directories of a session; the top of its tree will look like that of `lower`.
 pub(super) fn make(folder: &Path, session: &SessionId, lower: &Path) -> Result<()> {
-    file::make_dirs(folder, 0o755)?;
-    refuse_strangers(folder)?;
+    make_folder(folder)?;
     let place = folder.join(session.as_str());
     // Closed to others: a tree is reached through its mount only.
     file::make_dir(&place, 0o700)?;
@@ -39,17 +35,6 @@ pub(super) fn make(folder: &Path, session: &SessionId, lower: &Path) -> Result<(
         file::sync_dir(dir)?;
     }
     Ok(file::sync_parent(&place)?)
-}
-
-/// Who may write the folder could put something else in the place of what is removed.
-fn refuse_strangers(folder: &Path) -> Result<()> {
-    let refuse = |why| Err(Error::new(ErrorKind::Other, "use", folder.display().to_string(), why));
-    match file::stat(folder)? {
-        Some(stat) if !stat.is_dir() => refuse("it is no directory"),
-        Some(stat) if stat.uid() != 0 => refuse("it does not belong to root"),
-        Some(stat) if stat.mode() & OTHER_WRITE != 0 => refuse("everybody may write it"),
-        _ => Ok(()),
-    }
 }
 
 /// Mounts the overlay.
@@ -83,13 +68,8 @@ fn try_mount(layers: &Layers<'_>, at: &Path, options: MountOptions) -> io::Resul
 /// Removes the directories of a session, with all that it wrote.
 pub(super) fn discard(folder: &Path, session: &SessionId) -> Result<()> {
     let place = folder.join(session.as_str());
-    let upper: PathBuf = place.join(UPPER);
-    if crate::dir::is_upper(&[&upper])? {
+    if crate::dir::is_upper(&[&place.join(UPPER)])? {
         return Err(Error::new(ErrorKind::Busy, "remove", place.display().to_string(), "it is mounted"));
     }
-    let folder = match file::open_dir(folder) {
-        Err(error) if error.is_not_found() => return Ok(()),
-        other => other?,
-    };
-    tree::remove_tree(folder.as_fd(), OsStr::new(session.as_str())).map_err(failed("remove", &place))
+    remove_in(folder, session)
 }

@@ -184,10 +184,14 @@ impl Act<'_> {
     /// The command in a session that was begun for it, and the end of both.
     pub(super) fn run_and_end(&self, begun: Begun, alias: &str) -> Result<Status, Trouble> {
         let ended = self.enter(&begun.record, Some(alias));
-        let id = begun.record.id.clone();
+        let record = begun.record.clone();
+        let id = record.id.clone();
         let sessions = self.sessions()?;
         let cleared = raised(|| sessions.end(begun));
-        let cleared = cleared.map_err(|error| setup_failed(id.as_str(), "setup-stop", &error.into()));
+        let cleared = cleared.map_err(|error| {
+            let trouble = setup_failed(id.as_str(), "setup-stop", &error.into());
+            configured::with_way_out(trouble, &record)
+        });
         match (ended, cleared) {
             (ended, Ok(())) => ended,
             // What the command said has the word; what is left is recorded, and recover ends it.
@@ -256,8 +260,14 @@ impl Act<'_> {
             return source::end(self, record);
         }
         let sessions = self.sessions()?;
-        let ended = raised(|| sessions.end(sessions.lock_same(record)?));
-        ended.map_err(|error| setup_failed(record.id.as_str(), "setup-stop", &error.into()))?;
+        let ended = raised(|| {
+            let begun = sessions.lock_same(record)?;
+            if self.order.force { sessions.dispose(begun) } else { sessions.end(begun) }
+        });
+        ended.map_err(|error| {
+            let trouble = setup_failed(record.id.as_str(), "setup-stop", &error.into());
+            configured::with_way_out(trouble, record)
+        })?;
         Ok(Status::Ok)
     }
 

@@ -6,19 +6,22 @@
 
 mod tree;
 
+use std::path::Path;
+
 use super::act::{Act, hold_signals, not_authorised, not_begun};
 use super::catalogue::Selected;
 use super::chroot::{Chroot, Origin, Role, SessionFacts, session};
-use super::definition::{Definition, ENVIRONMENT_FILTER, Kind, Lists, Union};
+use super::definition::{Definition, ENVIRONMENT_FILTER, Kind, Lists, Mountable, Union};
 use super::order::Action;
 use super::say::Trouble;
 use crate::cli::context::Context;
 use crate::cli::error::Error;
 use crate::cli::exit::Status;
 use crate::cli::{output, policy};
+use crate::import;
 use crate::session::record::{NewRecord, Setup};
 use crate::session::{self, Begun, Foreign, Record};
-use crate::store::{SessionId, TemplateName};
+use crate::store::{SessionId, Silent, TemplateName};
 use crate::sys::personality::Personality;
 use crate::sys::privilege::raised;
 use crate::template::{Access, AccountName, Overlay, ProfileName};
@@ -83,7 +86,7 @@ fn access(lists: &Lists) -> Access {
 fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun, Trouble> {
     let (name, access) = authorise(act, one)?;
     let definition = &one.chroot.definition;
-    let foreign = foreign(act.context, one).map_err(|why| Trouble::error(format!("{}: {why}", one.word)))?;
+    let foreign = foreign(act.context, one).map_err(|why| unsupported(one, &why))?;
     let asked = act.session_name()?;
     let shown = asked.as_ref().map_or_else(|| name.to_string(), ToString::to_string);
     let failed = |error: session::Error| not_begun(&shown, &Error::from(error));
@@ -103,7 +106,33 @@ fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun
         setup: setup(definition, act.order.isolate_network),
     };
     let sessions = act.sessions()?;
-    raised(|| sessions.begin_foreign(new, foreign)).map_err(failed)
+    raised(|| sessions.begin_foreign(new, foreign, unpack)).map_err(failed)
+}
+
+/// What cannot be had here may be had as a template.
+fn unsupported(one: &Selected<'_>, why: &str) -> Trouble {
+    let trouble = Trouble::error(format!("{}: {why}", one.word));
+    let name = one.chroot.name();
+    match one.chroot.definition.kind {
+        Kind::ZfsSnapshot { .. } | Kind::BtrfsSnapshot { .. } => trouble.and_info(format!(
+            "As a template it can be used under the same name: ‘zchroot adopt {name}’ makes one of it, and \
+             ‘--dry-run’ shows how"
+        )),
+        _ => trouble,
+    }
+}
+
+/// Unpacks an archive of the administrator's, in a worker that is shut into the empty directory.
+fn unpack(archive: &Path, empty: &Path) -> Result<(), session::Error> {
+    let source = import::Source::Path(archive.to_owned());
+    let filled = source.open().and_then(|opened| import::fill(&source, opened, empty, &mut Silent));
+    match filled {
+        Ok(filled) => {
+            filled.notes.iter().for_each(|note| tracing::debug!(archive = %archive.display(), note));
+            Ok(())
+        }
+        Err(error) => Err(session::Error::sys("fill", empty.display(), std::io::Error::other(error))),
+    }
 }
 
 /// Whether the lists let the caller be root. Root is so whatever they say, and is shown as they say it.
@@ -164,6 +193,16 @@ fn filter(expression: &str) -> Result<Vec<String>, String> {
     inner.split('|').map(pattern).collect()
 }
 
+/// What helps when the archive of a source session cannot be replaced.
+pub(super) fn with_way_out(trouble: Trouble, record: &Record) -> Trouble {
+    match &record.foreign {
+        Some(foreign) if foreign.tree.is_packed_again() => {
+            trouble.and_info(format!("‘schroot -f -e -c {}’ ends it, and what it changed goes", record.id))
+        }
+        _ => trouble,
+    }
+}
+
 /// A session of a chroot of schroot.conf, as a chroot: of the definition, if there is one still.
 pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> Option<Chroot> {
     let foreign = record.foreign.as_ref()?;
@@ -189,7 +228,7 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
         mount_location: String::new(),
         original: name.to_owned(),
         selected: name.to_owned(),
-        purged: !foreign.tree.leaves_nothing() && !foreign.tree.is_source,
+        purged: foreign.tree.is_purged(),
         snapshot: String::new(),
         clone: String::new(),
     };
@@ -205,10 +244,17 @@ fn shown(kind: Kind, id: &SessionId) -> Kind {
             ..union
         })
     };
+    let top = |mount: Mountable| Mountable { location: String::new(), ..mount };
     match kind {
         Kind::Directory { directory, union } => Kind::Directory { directory, union: own(union) },
-        Kind::Loopback { file, mount, union } => Kind::Loopback { file, mount, union: own(union) },
-        Kind::BlockDevice { device, mount, union } => Kind::BlockDevice { device, mount, union: own(union) },
+        Kind::Loopback { file, mount, union } => {
+            Kind::Loopback { file, mount: top(mount), union: own(union) }
+        }
+        Kind::BlockDevice { device, mount, union } => {
+            Kind::BlockDevice { device, mount: top(mount), union: own(union) }
+        }
+        // The tree is what is mounted, wherever it lies in what it comes from.
+        Kind::File { file, .. } => Kind::File { file, location: String::new() },
         other => other,
     }
 }

@@ -9,10 +9,11 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// It is a source session, or something of it would not go; then it stays recorded as ending.
-    pub fn end(&self, begun: Begun) -> Result<(), Error> {
+    pub fn end(&self, mut begun: Begun) -> Result<(), Error> {
         if begun.record.kind == Kind::Source {
             return Err(Error::IsSource(begun.record.id));
         }
+        self.pack_again(&mut begun.record)?;
         self.dispose(begun)
     }
 

@@ -4,10 +4,12 @@
 //! changed in place there may be other sessions of it, and whoever works on the host: none of them is ended with this
 //! one. A *bare* session is no more than a mount around one command.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use super::begin::Begun;
-use super::record::{NewRecord, Record, State};
+use super::record::{Kind, NewRecord, Record, State};
 use super::setup;
 use super::{Error, Sessions};
 use crate::outside::Outside;
@@ -61,27 +63,59 @@ impl Record {
 
 impl Sessions<'_> {
     /// Begins a session of a tree that is not the store's: afterwards it is ready. On failure nothing of it is left.
+    /// An archive is unpacked by `unpack`: what, and where to.
     ///
     /// # Errors
     /// The name is taken, there is no such tree, or the system refused.
-    pub fn begin_foreign(&self, new: NewRecord, foreign: Foreign) -> Result<Begun, Error> {
-        let tree = foreign.tree.clone();
+    pub fn begin_foreign(
+        &self,
+        new: NewRecord,
+        foreign: Foreign,
+        unpack: impl FnOnce(&Path, &Path) -> Result<(), Error>,
+    ) -> Result<Begun, Error> {
         let id = new.id.clone();
         if self.records().stands(&id)? {
             return Err(Error::Exists(id));
         }
         // Before there is a record: what has a record is removed with it.
-        tree.refuse_taken(&id)?;
+        let tree = foreign.tree.checked(&id)?;
         let profile = foreign.profile.clone().unwrap_or_default();
         let mut record = Record::planned(new, None, None);
-        record.foreign = Some(foreign);
-        self.begin_draft(record, &profile, State::Ready, || Ok(tree.make(&id)?))
+        record.foreign = Some(Foreign { tree: tree.clone(), ..foreign });
+        self.prepare_mounts()?;
+        self.begin_draft(record, &profile, State::Ready, || match tree.make(&id, &self.staging(&id))? {
+            Some((archive, empty)) => unpack(archive, &empty),
+            None => Ok(()),
+        })
+    }
+
+    /// Where something is mounted for a moment that a session's tree is made of.
+    pub(super) fn staging(&self, id: &SessionId) -> PathBuf {
+        self.layout().mounts().join(format!(".staging-{id}"))
+    }
+
+    /// Packs what a source session has changed, where that is how it is kept. If it cannot be, the session stands as a
+    /// named one, so that nothing is lost.
+    pub(super) fn pack_again(&self, record: &mut Record) -> Result<(), Error> {
+        let Some(foreign) = record.foreign.clone().filter(|foreign| foreign.tree.is_packed_again()) else {
+            return Ok(());
+        };
+        if record.state == State::Ending {
+            return Ok(());
+        }
+        record.kind = Kind::Named;
+        self.mark(record, State::Unmounted)?;
+        let packed = self.take_down(record).and_then(|()| Ok(foreign.tree.pack(&record.id)?));
+        packed.map_err(|error| {
+            let profile = foreign.profile.clone().unwrap_or_default();
+            error.after(self.restore(record, &profile))
+        })
     }
 
     /// Takes away what a session had outside of the store.
     pub(super) fn discard_foreign(&self, id: &SessionId, record: &Record) -> Result<(), Error> {
         match &record.foreign {
-            Some(foreign) => Ok(foreign.tree.discard(id)?),
+            Some(foreign) => Ok(foreign.tree.discard(id, &self.staging(id))?),
             None => Ok(()),
         }
     }
@@ -110,6 +144,6 @@ impl Sessions<'_> {
         let at = self.layout().mount(&record.id);
         file::make_dir(&at, 0o755)?;
         let options = MountOptions { nosuid: true, nodev: true, ..MountOptions::default() };
-        Ok(foreign.tree.mount(&record.id, &at, options)?)
+        Ok(foreign.tree.mount(&record.id, &at, &self.staging(&record.id), options)?)
     }
 }

@@ -37,7 +37,7 @@ impl Sessions<'_> {
             memory: memory(record),
         };
         match &record.foreign {
-            Some(foreign) => foreign.tree.mount(&record.id, &at, options)?,
+            Some(foreign) => foreign.tree.mount(&record.id, &at, &self.staging(&record.id), options)?,
             None => self.store().mount(&record.tree(), &at, options)?,
         }
         self.set_up(record, profile)

@@ -25,6 +25,11 @@ pub const ZPOOL: &str = "/usr/sbin/zpool";
 /// `modprobe MODULE`.
 pub const MODPROBE: &str = "/usr/sbin/modprobe";
 
+/// `tar ARGUMENT...`.
+pub const TAR: &str = "/bin/tar";
+/// `mount ARGUMENT...`.
+pub const MOUNT: &str = "/bin/mount";
+
 /// Why a program did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -56,6 +61,7 @@ pub struct HostProgram {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     stdin: Option<std::fs::File>,
+    stdout: Option<std::fs::File>,
 }
 
 /// Where a line came from.
@@ -71,7 +77,7 @@ impl HostProgram {
     /// The program at an absolute path.
     #[must_use]
     pub fn new(path: &'static str) -> Self {
-        Self { path, arguments: Vec::new(), environment: Vec::new(), stdin: None }
+        Self { path, arguments: Vec::new(), environment: Vec::new(), stdin: None, stdout: None }
     }
 
     /// Adds an argument. What a user named comes after `--`.
@@ -99,6 +105,13 @@ impl HostProgram {
     #[must_use]
     pub fn stdin(mut self, file: std::fs::File) -> Self {
         self.stdin = Some(file);
+        self
+    }
+
+    /// Gives it a file as standard output, of which then nothing is heard.
+    #[must_use]
+    pub fn stdout(mut self, file: std::fs::File) -> Self {
+        self.stdout = Some(file);
         self
     }
 
@@ -159,7 +172,8 @@ impl HostProgram {
     fn start(self) -> io::Result<Child> {
         let mut command = Command::new(self.path);
         command.args(self.arguments).env_clear().env("PATH", ROOT_PATH).envs(self.environment);
-        command.current_dir("/").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.current_dir("/").stderr(Stdio::piped());
+        command.stdout(self.stdout.map_or_else(Stdio::piped, Stdio::from));
         command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
         // SAFETY: only system calls, no allocation.
         unsafe { command.pre_exec(become_root) };

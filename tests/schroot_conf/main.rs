@@ -8,6 +8,8 @@
     reason = "tests work on the host as it is"
 )]
 
+mod archive;
+mod device;
 mod directory;
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -2,33 +2,43 @@
 
 use crate::cli::context::Context;
 use crate::outside::{Origin, Outside};
-use crate::schroot::definition::{Definition, Kind, Union};
+use crate::schroot::definition::{Definition, Kind, Mountable, Union};
 use crate::template::{self, Profile};
+
+/// Where schroot unpacks archives, too.
+const UNPACKED: &str = "/var/lib/schroot/unpack";
 
 /// The tree of a chroot, or of its source.
 ///
 /// # Errors
 /// Sessions of this type, or with these keys, are not to be had.
 pub(super) fn of(kind: &Kind, is_source: bool) -> Result<Outside, String> {
-    match kind {
-        Kind::Plain { directory } => Ok(Outside {
-            overlays: None,
-            is_source: false,
-            origin: Origin::Directory { path: directory.into() },
-        }),
-        Kind::Directory { directory, union } => {
-            let overlays = overlays(union.as_ref())?;
-            Ok(Outside { overlays, is_source, origin: Origin::Directory { path: directory.into() } })
+    let origin = origin(kind)?;
+    Ok(Outside { overlays: overlays(kind.union())?, is_source, origin })
+}
+
+fn origin(kind: &Kind) -> Result<Origin, String> {
+    let words = |mount: &Mountable| mount.options.split_whitespace().map(str::to_owned).collect();
+    let location = kind.location().into();
+    Ok(match kind {
+        Kind::Plain { directory } | Kind::Directory { directory, .. } => {
+            Origin::Directory { path: directory.into() }
         }
-        other => Err(unsupported(other)),
-    }
+        Kind::File { file, .. } => {
+            Origin::Archive { file: file.into(), unpacked: UNPACKED.into(), location, seen: None }
+        }
+        Kind::Loopback { file, mount, .. } => {
+            Origin::Device { path: file.into(), looped: true, options: words(mount), location }
+        }
+        Kind::BlockDevice { device, mount, .. } => {
+            Origin::Device { path: device.into(), looped: false, options: words(mount), location }
+        }
+        other => return Err(unsupported(other)),
+    })
 }
 
 fn unsupported(kind: &Kind) -> String {
-    let word = kind.word();
-    let never = matches!(kind, Kind::LvmSnapshot { .. } | Kind::Custom { .. });
-    let yet = if never { "" } else { " yet" };
-    format!("Sessions of chroots of type ‘{word}’ are not supported{yet}")
+    format!("Sessions of chroots of type ‘{}’ are not supported", kind.word())
 }
 
 /// Whatever the union is called, it is overlayfs: the others are in no kernel any more.
