@@ -316,7 +316,8 @@ impl Act<'_> {
     }
 
     pub(super) fn sessions(&self) -> Result<Sessions<'_>, Trouble> {
-        self.context.sessions().map_err(|error| Trouble::error(error.text()))
+        let sessions = self.context.sessions().map_err(|error| Trouble::error(error.text()))?;
+        Ok(sessions.hearing(super::say::script))
     }
 
     pub(super) fn is_quiet(&self) -> bool {

@@ -4,8 +4,11 @@
 //! any other (`session::Foreign`). A chroot of type `plain` is its own session: each command gets a bare one, of which
 //! nothing is left when it ends.
 
+mod profile;
+mod told;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::act::{Act, hold_signals, not_authorised, not_begun};
@@ -95,6 +98,11 @@ fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun
         None => SessionId::generate(&name)
             .map_err(|error| failed(session::Error::sys("name", "a new session", error)))?,
     };
+    let told = match one.chroot.is_plain() {
+        true => BTreeMap::new(),
+        false => told::told(act, one, &id),
+    };
+    let foreign = Foreign { told, ..foreign };
     let new = NewRecord {
         id,
         kind,
@@ -169,8 +177,9 @@ fn foreign(context: &Context, one: &Selected<'_>) -> Result<Foreign, String> {
         command_prefix: definition.command_prefix.clone(),
         environment_filter: filter(&definition.environment_filter)?,
         personality: personality.transpose()?,
+        told: BTreeMap::new(),
         tree: tree::of(&definition.kind, one.chroot.role == Role::Source)?,
-        profile: if one.chroot.is_plain() { None } else { Some(tree::profile(context, definition)?) },
+        profile: if one.chroot.is_plain() { None } else { Some(profile::profile(context, definition)?) },
     })
 }
 

@@ -4,12 +4,14 @@
 //! changed in place there may be other sessions of it, and whoever works on the host: none of them is ended with this
 //! one. A *bare* session is no more than a mount around one command.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::begin::Begun;
 use super::record::{Kind, NewRecord, Record, State};
+use super::scripts::{Part, Stage};
 use super::setup;
 use super::{Error, Sessions};
 use crate::outside::Outside;
@@ -31,6 +33,9 @@ pub struct Foreign {
     /// What the kernel pretends to be to commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personality: Option<Personality>,
+    /// What scripts of the administrator are told of it; none runs for it if there is nothing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<String, String>,
     /// Its tree.
     pub tree: Outside,
     /// How the tree is set up; none: not at all.
@@ -53,6 +58,11 @@ impl Record {
     /// Whether others may work in the same tree.
     pub(super) fn is_shared(&self) -> bool {
         self.foreign.as_ref().is_some_and(|foreign| foreign.tree.is_shared())
+    }
+
+    /// Whether its end changes the archive that its tree came from.
+    pub(super) fn is_packed_again(&self) -> bool {
+        self.foreign.as_ref().is_some_and(|foreign| foreign.tree.is_packed_again())
     }
 
     /// Whether what was made in its tree for the set-up has to go from it again.
@@ -105,7 +115,10 @@ impl Sessions<'_> {
         }
         record.kind = Kind::Named;
         self.mark(record, State::Unmounted)?;
-        let packed = self.take_down(record).and_then(|()| Ok(foreign.tree.pack(&record.id)?));
+        let packed = self
+            .run_scripts(record, Stage::ending(record), Part::AfterMounts)
+            .and_then(|()| self.take_down(record))
+            .and_then(|()| Ok(foreign.tree.pack(&record.id)?));
         packed.map_err(|error| {
             let profile = foreign.profile.clone().unwrap_or_default();
             error.after(self.restore(record, &profile))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::record::{Kind, Record};
+use super::scripts::{Part, Stage};
 use super::setup::{self, SetupInfo};
 use super::{Error, PATIENCE, Sessions};
 use crate::store::{Memory, MountOptions};
@@ -36,11 +37,14 @@ impl Sessions<'_> {
             volatile: Self::is_volatile(record),
             memory: memory(record),
         };
+        let stage = Stage::bringing_up(record);
+        self.run_scripts(record, stage, Part::BeforeMounts)?;
         match &record.foreign {
             Some(foreign) => foreign.tree.mount(&record.id, &at, &self.staging(&record.id), options)?,
             None => self.store().mount(&record.tree(), &at, options)?,
         }
-        self.set_up(record, profile)
+        self.set_up(record, profile)?;
+        self.run_scripts(record, stage, Part::AfterMounts)
     }
 
     /// Sets a mounted tree up by a profile; can be repeated.

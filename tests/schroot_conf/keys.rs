@@ -71,6 +71,28 @@ fn dir_schroot_conf_types_that_cannot_be_had_are_loaded_and_refused_on_use() {
 }
 
 #[test]
+fn dir_schroot_conf_of_snapshots_it_is_said_how_they_can_be_had() {
+    let lab = Lab::new("type=zfs-snapshot\nzfs-dataset=rpool/CHROOT/sid\n");
+    let name = &lab.name;
+    for (keys, word) in [
+        ("type=zfs-snapshot\nzfs-dataset=rpool/CHROOT/sid\n", "zfs-snapshot"),
+        (
+            "type=btrfs-snapshot\nbtrfs-source-subvolume=/srv/sid\nbtrfs-snapshot-directory=/srv/s\n",
+            "btrfs-snapshot",
+        ),
+    ] {
+        lab.define(keys);
+        let refused = format!(
+            "E: {name}: Sessions of chroots of type ‘{word}’ are not supported\nI: As a template it can be used under the \
+             same name: ‘zchroot adopt {name}’ makes one of it, and ‘--dry-run’ shows how\n"
+        );
+        refuses(lab.around(CAROL, "root", "true"), &refused);
+        refuses(lab.schroot(CAROL, &["-b", "-c", &format!("source:{name}")]), &refused);
+    }
+    lab.nothing_left();
+}
+
+#[test]
 fn dir_schroot_conf_a_profile_that_is_nowhere_is_an_error() {
     let lab = Lab::new("type=directory\ndirectory=TREE\nprofile=nowhere\n");
     lab.around(CAROL, "root", "true").exits(1).says(&format!("E: {}: profile nowhere: ", lab.name));

@@ -16,7 +16,9 @@ mod harness;
 mod keys;
 mod lab;
 mod plain;
+mod profile;
 mod recover;
+mod scripts;
 mod union;
 #[path = "../cli_setuid/world.rs"]
 #[allow(dead_code, reason = "a part of it is used")]

@@ -1,12 +1,10 @@
 //! What a definition says of a tree, as the room of such trees takes it.
 
-use crate::cli::context::Context;
 use crate::outside::{Origin, Outside};
-use crate::schroot::definition::{Definition, Kind, Mountable, Union};
-use crate::template::{self, Profile};
+use crate::schroot::definition::{Kind, Mountable, Union};
 
 /// Where schroot unpacks archives, too.
-const UNPACKED: &str = "/var/lib/schroot/unpack";
+pub(super) const UNPACKED: &str = "/var/lib/schroot/unpack";
 
 /// The tree of a chroot, or of its source.
 ///
@@ -50,18 +48,4 @@ fn overlays(union: Option<&Union>) -> Result<Option<std::path::PathBuf>, String>
         Some(union) => Ok(Some((&union.overlay).into())),
         None => Ok(None),
     }
-}
-
-/// How sessions of a chroot are set up.
-///
-/// # Errors
-/// There is no such profile.
-pub(super) fn profile(context: &Context, definition: &Definition) -> Result<Profile, String> {
-    if !definition.script_config.is_empty() {
-        return Err("script-config is not supported: name a profile in its place".to_owned());
-    }
-    let name = &definition.profile;
-    let missing = |why: String| format!("profile {name}: {why}");
-    let name = name.parse().map_err(|error: crate::store::NameError| missing(error.to_string()))?;
-    template::profile(&context.layout, &name).map_err(|error| missing(crate::sys::chain(&error)))
 }
