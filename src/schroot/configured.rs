@@ -177,6 +177,7 @@ fn foreign(context: &Context, one: &Selected<'_>) -> Result<Foreign, String> {
         command_prefix: definition.command_prefix.clone(),
         environment_filter: filter(&definition.environment_filter)?,
         personality: personality.transpose()?,
+        selected: one.word.split_once(':').map_or(one.word, |(_, name)| name).to_owned(),
         told: BTreeMap::new(),
         tree: tree::of(&definition.kind, one.chroot.role == Role::Source)?,
         profile: if one.chroot.is_plain() { None } else { Some(profile::profile(context, definition)?) },
@@ -224,6 +225,9 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
     let mut from = Chroot::of(from, Origin::Configured);
     if foreign.tree.is_source {
         from = from.source().map(|source| Chroot { role: Role::Chroot, ..source }).unwrap_or(from);
+    } else if matches!(from.definition.kind, Kind::File { .. }) {
+        // As schroot shows them: of an unpacked archive there is no source any more.
+        from.definition.source = None;
     } else if let Some(source) = &mut from.definition.source {
         source.lists = Lists::default();
     }
@@ -236,7 +240,7 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
     let facts = SessionFacts {
         mount_location: String::new(),
         original: name.to_owned(),
-        selected: name.to_owned(),
+        selected: foreign.selected.clone(),
         purged: foreign.tree.is_purged(),
         snapshot: String::new(),
         clone: String::new(),

@@ -165,7 +165,11 @@ fn program(record: &Record, wish: &Wish, shell: Option<&Path>, preserve: bool, p
         candidates.extend(process.environment().caller_value("SHELL").map(PathBuf::from));
     }
     candidates.push(wish.target.shell().to_owned());
-    candidates.extend(["/bin/bash", "/bin/sh"].map(PathBuf::from));
+    for last in ["/bin/bash", "/bin/sh"].map(PathBuf::from) {
+        if !candidates.contains(&last) {
+            candidates.push(last);
+        }
+    }
     Program::Shell { candidates, login: !preserve }
 }
 
@@ -216,7 +220,7 @@ fn session_variables(
         ("SCHROOT_UID", caller.uid().to_string()),
         ("SCHROOT_GID", caller.gid().to_string()),
         ("SCHROOT_CHROOT_NAME", record.template.to_string()),
-        ("SCHROOT_ALIAS_NAME", alias.unwrap_or(record.template.as_str()).to_owned()),
+        ("SCHROOT_ALIAS_NAME", alias.unwrap_or(record.selected_name()).to_owned()),
         ("SCHROOT_SESSION_ID", record.told_name().to_owned()),
     ]
 }

@@ -33,6 +33,8 @@ pub struct Foreign {
     /// What the kernel pretends to be to commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personality: Option<Personality>,
+    /// The name by which the chroot was chosen.
+    pub selected: String,
     /// What scripts of the administrator are told of it; none runs for it if there is nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub told: BTreeMap<String, String>,
@@ -53,6 +55,12 @@ impl Record {
     #[must_use]
     pub fn told_name(&self) -> &str {
         if self.is_bare() { self.template.as_str() } else { self.id.as_str() }
+    }
+
+    /// The name by which what it is of was chosen.
+    #[must_use]
+    pub fn selected_name(&self) -> &str {
+        self.foreign.as_ref().map_or(self.template.as_str(), |foreign| &foreign.selected)
     }
 
     /// Whether others may work in the same tree.

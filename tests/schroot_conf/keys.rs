@@ -87,8 +87,13 @@ fn dir_schroot_conf_of_snapshots_it_is_said_how_they_can_be_had() {
              same name: ‘zchroot adopt {name}’ makes one of it, and ‘--dry-run’ shows how\n"
         );
         refuses(lab.around(CAROL, "root", "true"), &refused);
-        refuses(lab.schroot(CAROL, &["-b", "-c", &format!("source:{name}")]), &refused);
+        refuses(lab.schroot(CAROL, &["-b", "-c", name]), &refused);
     }
+    // The source of the one is a directory like others, as with schroot.
+    lab.define(
+        "type=btrfs-snapshot\nbtrfs-source-subvolume=TREE\nbtrfs-snapshot-directory=/srv/s\nprofile=shared\n",
+    );
+    gives(lab.around_source(CAROL, "cat /etc/generation"), "1");
     lab.nothing_left();
 }
 
