@@ -68,3 +68,42 @@ fn dir_schroot_conf_a_session_goes_on_as_it_was_begun_whatever_becomes_of_its_de
     gives(lab.world.user(CAROL, &["end", &id]), "");
     lab.nothing_left();
 }
+
+#[test]
+fn dir_schroot_conf_wherever_a_begin_or_an_end_is_killed_recover_leaves_the_tree_as_it_was() {
+    let archive = "type=file\nfile=/var/lib/trees/sid.tar\nprofile=shared\n";
+    for (keys, source) in [(UNION, ""), (UNION, "source:"), (archive, ""), (archive, "source:")] {
+        let lab = Lab::new(keys);
+        let before = lab.listing();
+        let file = lab.world.lib("trees/sid.tar");
+        crate::harness::tree::pack(&lab.tree(), &file);
+        let chroot = format!("{source}{}", lab.name);
+        for step in 0..16 {
+            // The steps of a begin and of an end are a few milliseconds each, of this and of slower machines.
+            let delay = std::time::Duration::from_micros(1500 * step);
+            let begin = lab.order(CAROL, &["-b", "-c", &chroot]).start();
+            std::thread::sleep(delay);
+            begin.kill();
+            lab.world.root(&["recover"]).ok();
+            // One that had been begun stands: its end is killed, and made again.
+            let standing = lab.schroot(0, &["-l", "--all-sessions"]).ok().text();
+            for id in standing.lines().map(|line| line.trim_start_matches("session:")) {
+                let end = lab.order(CAROL, &["-e", "-c", id]).start();
+                std::thread::sleep(delay);
+                end.kill();
+                lab.world.root(&["recover"]).ok();
+            }
+            lab.schroot(0, &["-e", "--all-sessions"]).ok();
+            assert_eq!(lab.listing(), before, "{chroot}, step {step}");
+            // A record that was about to be renamed into place is gc's.
+            lab.shell("rm -f /var/lib/zchroot/sessions/.tmp-*");
+            lab.nothing_left();
+            let temps = lab.shell("ls -A /var/lib/trees | grep tmp || true").text();
+            assert_eq!(temps, "", "{chroot}, step {step}");
+        }
+        // Whatever was killed, the archive is whole.
+        if keys == archive {
+            gives(lab.around(CAROL, "root", "cat /etc/generation"), "1");
+        }
+    }
+}
