@@ -1,11 +1,12 @@
 //! zchroot: sessions of build chroots as clones, template updates as atomic commits.
 //!
 //! The house is drawn in `docs/architecture.md`. Dependencies run one way:
-//! [`schroot`] -> [`cli`] -> [`session`], [`source`], [`import`], [`space`] -> [`template`], [`store`] -> (`zfs`, [`dir`]) -> [`sys`].
+//! [`schroot`] -> [`cli`] -> [`session`], [`source`], [`import`], [`space`] -> [`template`], [`store`] -> (`zfs`, [`dir`], [`outside`]) -> [`sys`].
 
 pub mod cli;
 pub mod dir;
 pub mod import;
+pub mod outside;
 pub mod schroot;
 pub mod session;
 pub mod source;

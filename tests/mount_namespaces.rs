@@ -43,7 +43,7 @@ impl Host {
     fn on_a_pool() -> Self {
         let (pool, installation) = (zfs_pool::Pool::make(), Installation::empty());
         installation.configure(&format!(
-            "version = 1\ngrace = \"0s\"\nstore = \"zfs\"\n[zfs]\npool = \"{}\"\n",
+            "version = 1\ngrace = \"0s\"\ndigests = \"never\"\nstore = \"zfs\"\n[zfs]\npool = \"{}\"\n",
             pool.name
         ));
         installation.zchroot(["init"]).ok();

@@ -48,7 +48,7 @@ mod draft;
 mod image;
 mod memory;
 mod mount;
-mod overlay;
+pub(crate) mod overlay;
 mod place;
 mod reserve;
 mod session;
@@ -65,6 +65,7 @@ use crate::store::{
     SessionId, SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
 };
 use crate::sys::{effect, file, tree};
+pub(crate) use mount::is_upper;
 use session::Base;
 
 /// The store on directories.

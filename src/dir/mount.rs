@@ -87,7 +87,7 @@ fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Re
 }
 
 /// Whether one of the directories is the upper one of an overlay, as far as our mount namespace shows.
-pub(super) fn is_upper(uppers: &[&Path]) -> Result<bool> {
+pub(crate) fn is_upper(uppers: &[&Path]) -> Result<bool> {
     let is_one = |word: Vec<u8>| {
         let upper = word.strip_prefix(b"upperdir=".as_slice());
         upper.is_some_and(|upper| uppers.iter().any(|ours| ours.as_os_str().as_bytes() == upper))

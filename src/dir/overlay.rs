@@ -38,10 +38,10 @@ const FIXED: [(&str, &str); 3] = [("redirect_dir", "on"), ("index", "on"), ("met
 
 /// The directories of an overlay.
 #[derive(Debug)]
-pub(super) struct Layers<'a> {
-    pub(super) lower: &'a Path,
-    pub(super) upper: &'a Path,
-    pub(super) work: &'a Path,
+pub(crate) struct Layers<'a> {
+    pub(crate) lower: &'a Path,
+    pub(crate) upper: &'a Path,
+    pub(crate) work: &'a Path,
 }
 
 impl Layers<'_> {
@@ -57,7 +57,7 @@ impl Layers<'_> {
 }
 
 /// Mounts an overlay at `at`.
-pub(super) fn mount(layers: &Layers<'_>, at: &Path, options: MountOptions) -> io::Result<()> {
+pub(crate) fn mount(layers: &Layers<'_>, at: &Path, options: MountOptions) -> io::Result<()> {
     let list = layers.options()?;
     if list.iter().any(|(_, value)| value.len() > LONGEST_VALUE) {
         mount_by_string(&list, at, options)?;

@@ -1,4 +1,4 @@
-//! The actions that work in sessions: automatic, begin, run, end, recover. For templates of zchroot.
+//! The actions that work in sessions: automatic, begin, run, end, recover.
 //!
 //! The commands of `cli` do the work; here are only schroot's order of things, its words and its statuses.
 
@@ -6,6 +6,7 @@ use std::ffi::OsString;
 
 use super::catalogue::Selected;
 use super::chroot::{Origin, Role};
+use super::configured;
 use super::enter::{self, Enter};
 use super::order::{Action, Order};
 use super::say::{Line, Trouble};
@@ -36,20 +37,11 @@ pub(super) fn act(order: &Order, selected: &[Selected<'_>], context: &Context) -
     for one in selected {
         act.refuse_keys()?;
         status = match one.chroot.origin {
-            Origin::Configured => Err(unsupported(one)),
+            Origin::Configured => configured::on(&act, one),
             Origin::Ours => act.on(one),
         }?;
     }
     Ok(status)
-}
-
-/// What is defined in schroot's own configuration can be shown, but not yet entered.
-fn unsupported(one: &Selected<'_>) -> Trouble {
-    let kind = one.chroot.definition.kind.word();
-    let never = matches!(kind, "lvm-snapshot" | "custom");
-    let yet = if never { "" } else { " yet" };
-    Trouble::error(format!("{}: Sessions of chroots of type ‘{kind}’ are not supported{yet}", one.word))
-        .and_info("A template of zchroot with this name is used in its place: see zchroot(8), create")
 }
 
 pub(super) struct Act<'a> {
@@ -186,11 +178,20 @@ impl Act<'_> {
     fn automatic(&self, one: &Selected<'_>) -> Result<Status, Trouble> {
         let _held = hold_signals()?;
         let begun = self.begin(one, Kind::Ephemeral)?;
-        let ended = self.enter(&begun.record, Some(one.word));
-        let id = begun.record.id.clone();
+        self.run_and_end(begun, one.word)
+    }
+
+    /// The command in a session that was begun for it, and the end of both.
+    pub(super) fn run_and_end(&self, begun: Begun, alias: &str) -> Result<Status, Trouble> {
+        let ended = self.enter(&begun.record, Some(alias));
+        let record = begun.record.clone();
+        let id = record.id.clone();
         let sessions = self.sessions()?;
         let cleared = raised(|| sessions.end(begun));
-        let cleared = cleared.map_err(|error| setup_failed(id.as_str(), "setup-stop", &error.into()));
+        let cleared = cleared.map_err(|error| {
+            let trouble = setup_failed(id.as_str(), "setup-stop", &error.into());
+            configured::with_way_out(trouble, &record)
+        });
         match (ended, cleared) {
             (ended, Ok(())) => ended,
             // What the command said has the word; what is left is recorded, and recover ends it.
@@ -259,8 +260,14 @@ impl Act<'_> {
             return source::end(self, record);
         }
         let sessions = self.sessions()?;
-        let ended = raised(|| sessions.end(sessions.lock_same(record)?));
-        ended.map_err(|error| setup_failed(record.id.as_str(), "setup-stop", &error.into()))?;
+        let ended = raised(|| {
+            let begun = sessions.lock_same(record)?;
+            if self.order.force { sessions.dispose(begun) } else { sessions.end(begun) }
+        });
+        ended.map_err(|error| {
+            let trouble = setup_failed(record.id.as_str(), "setup-stop", &error.into());
+            configured::with_way_out(trouble, record)
+        })?;
         Ok(Status::Ok)
     }
 
@@ -309,7 +316,8 @@ impl Act<'_> {
     }
 
     pub(super) fn sessions(&self) -> Result<Sessions<'_>, Trouble> {
-        self.context.sessions().map_err(|error| Trouble::error(error.text()))
+        let sessions = self.context.sessions().map_err(|error| Trouble::error(error.text()))?;
+        Ok(sessions.hearing(super::say::script))
     }
 
     pub(super) fn is_quiet(&self) -> bool {

@@ -82,7 +82,7 @@ fn announcement(enter: &Enter<'_>) -> String {
         let words: Vec<_> = enter.command.iter().map(|word| word.to_string_lossy()).collect();
         format!("Running command: “{}”", words.join(" "))
     };
-    format!("[{} chroot] {users}{what}", enter.record.id)
+    format!("[{} chroot] {users}{what}", enter.record.told_name())
 }
 
 fn lines_of(note: Note) -> Vec<Line> {

@@ -9,6 +9,7 @@
 //!   and sessions of zchroot as the same; templates win on a clash of names
 //! - [`catalogue`]: names, namespaces, aliases -> the chroots that are meant
 //! - [`show`] prints them; `act` works in them, `source` where that changes a template
+//! - `configured`: sessions of what schroot.conf alone defines
 //! - [`adopt`]: what schroot.conf defines becomes a template: zchroot's own command, here for what it reads
 //! - [`say`]: whatever goes wrong is said in schroot's words, and the status is 1
 //!
@@ -20,6 +21,7 @@ mod adopt;
 mod catalogue;
 mod chroot;
 mod config;
+mod configured;
 mod definition;
 mod detail;
 mod enter;
@@ -141,18 +143,18 @@ fn catalogue(order: &Order, context: &Context) -> Result<Catalogue, Trouble> {
     let configured = loaded.definitions.into_iter().filter(|(name, _)| !is_ours(name));
     let configured = configured.map(|(_, definition)| Chroot::of(definition, Origin::Configured));
     let chroots: Vec<Chroot> = ours.iter().cloned().chain(configured).collect();
-    let mut catalogue = Catalogue::new(chroots);
+    let mut catalogue = Catalogue::new(chroots.clone());
     if order.knows_sessions() {
         let all = order.chroots.is_empty() && order.all.sessions;
         let (sessions, damaged) = if all && order.action == Action::List {
             ours::session_names(context)
         } else if all {
-            ours::all_sessions(context, &ours)
+            ours::all_sessions(context, &chroots)
         } else {
             ours::named_sessions(
                 context,
                 order.chroots.iter().filter_map(|word| in_session(order, word)),
-                &ours,
+                &chroots,
             )
         };
         warnings.extend(damaged);

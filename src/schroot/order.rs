@@ -64,6 +64,8 @@ pub(super) struct Order {
     pub(super) session_name: Option<String>,
     pub(super) verbosity: Verbosity,
     pub(super) isolate_network: bool,
+    /// What cannot be kept goes: schroot itself never looks at it.
+    pub(super) force: bool,
     pub(super) command: Vec<OsString>,
     /// What is to be said before anything is done.
     pub(super) notes: Vec<Line>,
@@ -175,6 +177,7 @@ impl Words<'_> {
             session_name: self.text(Key::SessionName),
             verbosity,
             isolate_network: self.has(Key::IsolateNetwork),
+            force: self.has(Key::Force),
             command: self.values(Key::Command).cloned().collect(),
             notes: Vec::new(),
         }

@@ -5,6 +5,7 @@
 //! with the session". Who may not know a template sees its name, as on `zchroot list`.
 
 use super::chroot::{Chroot, Origin, Role, SessionFacts, described, session};
+use super::configured;
 use super::definition::{Definition, Kind, Lists, Mountable, Source, Union};
 use super::say::Line;
 use crate::cli::context::Context;
@@ -103,7 +104,7 @@ fn only_named(id: &SessionId) -> Chroot {
     Chroot { definition, role: Role::Session(facts), origin: Origin::Ours }
 }
 
-/// All sessions, as sessions of `templates`.
+/// All sessions, as sessions of `templates`, which are all chroots.
 pub(super) fn all_sessions(context: &Context, templates: &[Chroot]) -> (Vec<Chroot>, Vec<Line>) {
     match raised(|| Records::new(&context.layout).all()) {
         Ok(all) => {
@@ -120,7 +121,7 @@ pub(super) fn all_sessions(context: &Context, templates: &[Chroot]) -> (Vec<Chro
     }
 }
 
-/// The sessions that words name, as sessions of `templates`; what is no session is left to be missed.
+/// The sessions that words name, as sessions of `templates`, which are all chroots; what is no session is left to be missed.
 pub(super) fn named_sessions<'a>(
     context: &Context,
     words: impl Iterator<Item = &'a str>,
@@ -140,8 +141,13 @@ pub(super) fn named_sessions<'a>(
 
 /// A session as a chroot. Whose it is is told to whoever it is, and to root.
 fn of_record(context: &Context, record: &Record, templates: &[Chroot]) -> Chroot {
+    if let Some(chroot) = configured::of_record(context, record, templates) {
+        return chroot;
+    }
     let (is_source, is_own) = (record.kind == sessions::Kind::Source, policy::is_ones_own(context, record));
-    let known = templates.iter().find(|chroot| chroot.name() == record.template.as_str());
+    let known = templates
+        .iter()
+        .find(|chroot| chroot.name() == record.template.as_str() && chroot.origin == Origin::Ours);
     // Of a session on an image, or whose template is gone, the name is all there is.
     let mut from = known.cloned().unwrap_or_else(|| {
         let kind = kind(context, &record.template);

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use crate::cli::output;
+use crate::sys::program::Stream;
 
 /// One line on stderr.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,15 @@ impl Line {
             Self::Error(text) => Self::Warning(text),
             other => other,
         }
+    }
+}
+
+/// What a script of the administrator says: all of it goes to stderr, for stdout is the command's.
+pub(super) fn script(name: &str, stream: Stream, line: &str) {
+    let text = format!("{name}: {line}");
+    match stream {
+        Stream::Out => Line::Info(text).print(),
+        Stream::Err => Line::Error(text).print(),
     }
 }
 

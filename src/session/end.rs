@@ -1,6 +1,7 @@
 //! End: processes, mounts, tree, record, in this order, from any state, any number of times.
 
 use super::record::{Kind, Record, State};
+use super::scripts::{Part, Stage};
 use super::{Begun, Error, Sessions};
 use crate::store::Tree;
 
@@ -9,10 +10,11 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// It is a source session, or something of it would not go; then it stays recorded as ending.
-    pub fn end(&self, begun: Begun) -> Result<(), Error> {
+    pub fn end(&self, mut begun: Begun) -> Result<(), Error> {
         if begun.record.kind == Kind::Source {
             return Err(Error::IsSource(begun.record.id));
         }
+        self.pack_again(&mut begun.record)?;
         self.dispose(begun)
     }
 
@@ -38,8 +40,15 @@ impl Sessions<'_> {
 
     /// Removes whatever there is of a session, its record last.
     pub(super) fn undo(&self, record: Record) -> Result<(), Error> {
+        let stage = Stage::ending(&record);
+        // They have run already for one that was packed, and is mounted no more.
+        if !record.is_packed_again() || self.is_mounted(&record)? {
+            self.run_scripts(&record, stage, Part::AfterMounts)?;
+        }
         self.take_down(&record)?;
+        self.run_scripts(&record, stage, Part::BeforeMounts)?;
         match record.tree() {
+            Tree::Session(id) if record.foreign.is_some() => self.discard_foreign(&id, &record)?,
             Tree::Session(id) => {
                 self.store().session_drop(&id)?;
             }

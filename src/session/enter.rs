@@ -85,6 +85,11 @@ impl Sessions<'_> {
         }
         let preserve = wish.preserve_environment || record.setup.preserve_environment;
         let program = program(record, wish, manner.shell, preserve, process);
+        if let Some(personality) = record.foreign.as_ref().and_then(|foreign| foreign.personality) {
+            personality
+                .assume()
+                .map_err(|error| Error::sys("assume the personality of", &record.id, error))?;
+        }
         let cgroup = self.cgroup(record)?;
         audit(record, wish, process, &program);
         let entry = Entry {
@@ -94,10 +99,10 @@ impl Sessions<'_> {
             environment: process.environment().for_command(
                 &wish.target,
                 preserve,
-                &Filter::default(),
+                &filter(record),
                 &session_variables(record, manner.alias, process, &program),
             ),
-            program,
+            program: prefixed(record, program),
             namespaces: Namespaces {
                 pid: record.setup.isolate_pid || wish.isolate_pid,
                 ipc: record.setup.isolate_ipc || wish.isolate_ipc,
@@ -160,8 +165,31 @@ fn program(record: &Record, wish: &Wish, shell: Option<&Path>, preserve: bool, p
         candidates.extend(process.environment().caller_value("SHELL").map(PathBuf::from));
     }
     candidates.push(wish.target.shell().to_owned());
-    candidates.extend(["/bin/bash", "/bin/sh"].map(PathBuf::from));
+    for last in ["/bin/bash", "/bin/sh"].map(PathBuf::from) {
+        if !candidates.contains(&last) {
+            candidates.push(last);
+        }
+    }
     Program::Shell { candidates, login: !preserve }
+}
+
+fn filter(record: &Record) -> Filter {
+    let more = record.foreign.as_ref().map(|foreign| foreign.environment_filter.clone());
+    Filter::default().and(more.unwrap_or_default())
+}
+
+/// With the words that the definition puts before every command; of these nothing is told but the command.
+fn prefixed(record: &Record, program: Program) -> Program {
+    let prefix = record.foreign.as_ref().map_or(&[][..], |foreign| &foreign.command_prefix);
+    if prefix.is_empty() {
+        return program;
+    }
+    let mut words: Vec<OsString> = prefix.iter().map(OsString::from).collect();
+    match program {
+        Program::Argv(command) => words.extend(command),
+        Program::Shell { candidates, .. } => words.extend(candidates.into_iter().take(1).map(OsString::from)),
+    }
+    Program::Argv(words)
 }
 
 /// A command starts just where it was said or where the caller is; a shell may fall back to its home.
@@ -192,8 +220,8 @@ fn session_variables(
         ("SCHROOT_UID", caller.uid().to_string()),
         ("SCHROOT_GID", caller.gid().to_string()),
         ("SCHROOT_CHROOT_NAME", record.template.to_string()),
-        ("SCHROOT_ALIAS_NAME", alias.unwrap_or(record.template.as_str()).to_owned()),
-        ("SCHROOT_SESSION_ID", record.id.to_string()),
+        ("SCHROOT_ALIAS_NAME", alias.unwrap_or(record.selected_name()).to_owned()),
+        ("SCHROOT_SESSION_ID", record.told_name().to_owned()),
     ]
 }
 

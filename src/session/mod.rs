@@ -15,9 +15,11 @@ mod begin;
 mod end;
 mod enter;
 mod error;
+mod foreign;
 pub mod record;
 mod recover;
 mod runs;
+mod scripts;
 pub mod setup;
 mod standing;
 
@@ -26,11 +28,13 @@ use std::time::Duration;
 pub use begin::{Begun, Request};
 pub use enter::{EnterFailure, Manner, Wish};
 pub use error::Error;
+pub use foreign::Foreign;
 pub use record::{Kind, Owner, Record, Records, State};
 pub use recover::{Recovered, Recovery};
 
 use crate::store::{Layout, SessionId, Store};
 use crate::sys::lock::{self, Lock};
+use crate::sys::program::Stream;
 
 /// How long a command waits for another that changes the same session.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,13 +44,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Sessions<'a> {
     layout: &'a Layout,
     store: &'a dyn Store,
+    hear: Hear,
 }
+
+/// Hears what scripts say: which one, where, and a line.
+pub type Hear = fn(&str, Stream, &str);
 
 impl<'a> Sessions<'a> {
     /// The sessions whose records lie in `layout` and whose trees in `store`.
     #[must_use]
     pub fn new(layout: &'a Layout, store: &'a dyn Store) -> Self {
-        Self { layout, store }
+        Self { layout, store, hear: scripts::log }
+    }
+
+    /// The same, with another ear for what scripts say.
+    #[must_use]
+    pub fn hearing(self, hear: Hear) -> Self {
+        Self { hear, ..self }
     }
 
     /// Where things lie.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::foreign::Foreign;
 use crate::store::{Digest, Layout, SessionId, TemplateName, Tree, VersionId};
 use crate::sys::file;
 use crate::template::{CommitOnEnd, Overlay, ProfileName, Size};
@@ -129,6 +130,9 @@ pub struct Record {
     pub owner: Owner,
     /// How commands are set up in it.
     pub setup: Setup,
+    /// Its tree is not the store's, and no template's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Foreign>,
 }
 
 /// What a new record is made from.
@@ -171,6 +175,7 @@ impl Record {
             kept_until: None,
             owner: new.owner,
             setup: new.setup,
+            foreign: None,
         }
     }
 
@@ -179,6 +184,12 @@ impl Record {
     pub fn is_of_same_session(&self, other: &Self) -> bool {
         let told_by = |record: &Self| (record.id.clone(), record.kind, record.created, record.owner.clone());
         told_by(self) == told_by(other)
+    }
+
+    /// Whether a power cut may take it. What a session has outside of the store is found by its record alone.
+    fn is_volatile(&self) -> bool {
+        self.kind == Kind::Ephemeral
+            && self.foreign.as_ref().is_none_or(|foreign| foreign.tree.leaves_nothing())
     }
 
     /// Whether it has ended, and only its draft is kept.
@@ -329,7 +340,7 @@ impl<'a> Records<'a> {
         let path = self.layout.record(&record.id);
         let text = toml::to_string(record)
             .map_err(|error| Error::Damaged { path: path.display().to_string(), why: error.to_string() })?;
-        if record.kind == Kind::Ephemeral {
+        if record.is_volatile() {
             file::replace_volatile(&path, &text)?;
         } else {
             file::replace(&path, &text)?;
@@ -344,7 +355,7 @@ impl<'a> Records<'a> {
     pub fn remove(&self, record: &Record) -> Result<(), Error> {
         let path = self.layout.record(&record.id);
         file::remove(&path)?;
-        if record.kind != Kind::Ephemeral {
+        if !record.is_volatile() {
             file::sync_parent(&path)?;
         }
         Ok(())

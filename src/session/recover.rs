@@ -169,6 +169,9 @@ impl Sessions<'_> {
 }
 
 fn profile_of(layout: &Layout, record: &Record) -> Result<template::Profile, Error> {
+    if let Some(foreign) = &record.foreign {
+        return Ok(foreign.profile.clone().unwrap_or_default());
+    }
     template::profile(layout, &record.setup.profile).map_err(|error| {
         Error::sys("read the profile of", &record.id, std::io::Error::other(error.to_string()))
     })

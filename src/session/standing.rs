@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::record::{Kind, Record};
+use super::scripts::{Part, Stage};
 use super::setup::{self, SetupInfo};
 use super::{Error, PATIENCE, Sessions};
 use crate::store::{Memory, MountOptions};
@@ -24,8 +25,10 @@ impl Sessions<'_> {
         self.prepare_mounts()?;
         file::make_dir(&at, 0o755)?;
         // Here and nowhere else: who enters a session while it ends must not bring its cgroup back.
-        Cgroup::make(&self.cgroup_name(record)?)
-            .map_err(|error| Error::sys("make the cgroup of", &record.id, error))?;
+        if !record.is_bare() {
+            Cgroup::make(&self.cgroup_name(record)?)
+                .map_err(|error| Error::sys("make the cgroup of", &record.id, error))?;
+        }
         // On the host's side setuid bits and devices are inert: a user who finds the mount in /run gains
         // nothing by what a session's root left there. A command gets its own mount without them.
         let options = MountOptions {
@@ -34,12 +37,21 @@ impl Sessions<'_> {
             volatile: Self::is_volatile(record),
             memory: memory(record),
         };
-        self.store().mount(&record.tree(), &at, options)?;
-        self.set_up(record, profile)
+        let stage = Stage::bringing_up(record);
+        self.run_scripts(record, stage, Part::BeforeMounts)?;
+        match &record.foreign {
+            Some(foreign) => foreign.tree.mount(&record.id, &at, &self.staging(&record.id), options)?,
+            None => self.store().mount(&record.tree(), &at, options)?,
+        }
+        self.set_up(record, profile)?;
+        self.run_scripts(record, stage, Part::AfterMounts)
     }
 
     /// Sets a mounted tree up by a profile; can be repeated.
     pub(super) fn set_up(&self, record: &Record, profile: &Profile) -> Result<(), Error> {
+        if record.is_bare() {
+            return Ok(());
+        }
         let at = self.layout().mount(&record.id);
         let mode = mode(record);
         let info = SetupInfo { template: record.template.as_str(), session: record.id.as_str() };
@@ -57,7 +69,7 @@ impl Sessions<'_> {
 
     /// Whether all that a profile mounts in the tree of a session is there.
     pub(super) fn is_set_up(&self, record: &Record, profile: &Profile) -> Result<bool, Error> {
-        Ok(setup::stands(&self.layout().mount(&record.id), profile, mode(record))?)
+        Ok(record.is_bare() || setup::stands(&self.layout().mount(&record.id), profile, mode(record))?)
     }
 
     /// Under a lock that only root can take: on the directory itself anybody could hold one for ever.
@@ -89,7 +101,17 @@ impl Sessions<'_> {
     /// destroy it under him, or would destroy it while he works on it.
     pub(crate) fn take_down(&self, record: &Record) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
+        if record.is_bare() {
+            // Who is in the tree is there without a session: nobody ends him.
+            self.unmount(record, How::Lazy)?;
+            file::remove_dir(&at)?;
+            return Ok(());
+        }
         let cgroup = self.cgroup(record)?;
+        if record.has_changed_source() {
+            self.clear_all(record, cgroup.as_ref())?;
+            self.undo_set_up(record);
+        }
         let killed = match cgroup.as_ref().map(Cgroup::kill) {
             Some(Ok(())) => true,
             // A kernel without cgroup.kill: one by one then.
@@ -141,7 +163,8 @@ impl Sessions<'_> {
     /// Ends every process of the session, or says who stays.
     fn clear_all(&self, record: &Record, cgroup: Option<&Cgroup>) -> Result<(), Error> {
         let at = self.layout().mount(&record.id);
-        let reaped = reap::clear(&at, cgroup, GRACE)
+        let clear = if record.is_shared() { reap::clear_mount } else { reap::clear };
+        let reaped = clear(&at, cgroup, GRACE)
             .map_err(|error| Error::sys("end the processes of", &record.id, error))?;
         tracing::debug!(session = %record.id, ?reaped, "processes ended");
         match reaped.left.into_iter().next() {
@@ -208,7 +231,12 @@ impl Sessions<'_> {
 }
 
 fn mode(record: &Record) -> setup::Mode {
-    if record.kind == Kind::Source { setup::Mode::Source } else { setup::Mode::Session }
+    match &record.foreign {
+        Some(foreign) if foreign.tree.is_source => setup::Mode::Source,
+        Some(foreign) if foreign.tree.is_shared() => setup::Mode::InPlace,
+        None if record.kind == Kind::Source => setup::Mode::Source,
+        _ => setup::Mode::Session,
+    }
 }
 
 fn memory(record: &Record) -> Option<Memory> {

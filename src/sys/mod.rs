@@ -26,6 +26,7 @@ pub mod log;
 pub mod mount;
 pub mod mountinfo;
 pub mod nss;
+pub mod personality;
 mod plan;
 mod pointers;
 pub mod privilege;

@@ -25,6 +25,11 @@ pub const ZPOOL: &str = "/usr/sbin/zpool";
 /// `modprobe MODULE`.
 pub const MODPROBE: &str = "/usr/sbin/modprobe";
 
+/// `tar ARGUMENT...`.
+pub const TAR: &str = "/bin/tar";
+/// `mount ARGUMENT...`.
+pub const MOUNT: &str = "/bin/mount";
+
 /// Why a program did not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -32,7 +37,7 @@ pub enum Error {
     #[error("cannot run {path}")]
     Start {
         /// The program.
-        path: &'static str,
+        path: String,
         /// Why.
         #[source]
         source: io::Error,
@@ -41,7 +46,7 @@ pub enum Error {
     #[error("{path} failed with {ended}{}", if tail.is_empty() { String::new() } else { format!(": {tail}") })]
     Failed {
         /// The program.
-        path: &'static str,
+        path: String,
         /// Its exit status or signal.
         ended: String,
         /// The end of what it wrote to standard error.
@@ -52,10 +57,12 @@ pub enum Error {
 /// A program of the host, to be run as root with an environment of its own.
 #[derive(Debug)]
 pub struct HostProgram {
-    path: &'static str,
+    path: String,
+    name: Option<OsString>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     stdin: Option<std::fs::File>,
+    stdout: Option<std::fs::File>,
 }
 
 /// Where a line came from.
@@ -70,8 +77,22 @@ pub enum Stream {
 impl HostProgram {
     /// The program at an absolute path.
     #[must_use]
-    pub fn new(path: &'static str) -> Self {
-        Self { path, arguments: Vec::new(), environment: Vec::new(), stdin: None }
+    pub fn new(path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            name: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            stdin: None,
+            stdout: None,
+        }
+    }
+
+    /// Calls it by another name than its path.
+    #[must_use]
+    pub fn name(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.name = Some(name.as_ref().to_owned());
+        self
     }
 
     /// Adds an argument. What a user named comes after `--`.
@@ -99,6 +120,13 @@ impl HostProgram {
     #[must_use]
     pub fn stdin(mut self, file: std::fs::File) -> Self {
         self.stdin = Some(file);
+        self
+    }
+
+    /// Gives it a file as standard output, of which then nothing is heard.
+    #[must_use]
+    pub fn stdout(mut self, file: std::fs::File) -> Self {
+        self.stdout = Some(file);
         self
     }
 
@@ -132,8 +160,8 @@ impl HostProgram {
     }
 
     fn drive(self, on_chunk: &mut dyn FnMut(Stream, &[u8])) -> Result<(), Error> {
-        let path = self.path;
-        let start = |source| Error::Start { path, source };
+        let path = self.path.clone();
+        let start = |source| Error::Start { path: path.clone(), source };
         effect::point("run program").map_err(start)?;
         let mut child = self.start().map_err(start)?;
         let mut tail = Tail::default();
@@ -157,9 +185,11 @@ impl HostProgram {
 
     #[expect(clippy::disallowed_methods, reason = "this is the wrapper that the ban points to")]
     fn start(self) -> io::Result<Child> {
-        let mut command = Command::new(self.path);
+        let mut command = Command::new(&self.path);
+        command.arg0(self.name.unwrap_or_else(|| self.path.into()));
         command.args(self.arguments).env_clear().env("PATH", ROOT_PATH).envs(self.environment);
-        command.current_dir("/").stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.current_dir("/").stderr(Stdio::piped());
+        command.stdout(self.stdout.map_or_else(Stdio::piped, Stdio::from));
         command.stdin(self.stdin.map_or_else(Stdio::null, Stdio::from));
         // SAFETY: only system calls, no allocation.
         unsafe { command.pre_exec(become_root) };

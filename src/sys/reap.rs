@@ -66,10 +66,28 @@ pub struct Holder {
 /// # Errors
 /// /proc cannot be read, or the control group refuses.
 pub fn clear(root: &Path, cgroup: Option<&Cgroup>, grace: Duration) -> io::Result<Reaped> {
+    clear_found(root, cgroup, grace, Tree::at)
+}
+
+/// As [`clear`] of a mount whose tree others may have mounted too: whoever is in another mount of it, in this
+/// namespace or in his own, is left alone unless he is of the control group.
+///
+/// # Errors
+/// As [`clear`].
+pub fn clear_mount(root: &Path, cgroup: Option<&Cgroup>, grace: Duration) -> io::Result<Reaped> {
+    clear_found(root, cgroup, grace, Tree::only_at)
+}
+
+fn clear_found(
+    root: &Path,
+    cgroup: Option<&Cgroup>,
+    grace: Duration,
+    find: fn(&Path) -> io::Result<Option<Tree>>,
+) -> io::Result<Reaped> {
     if let Some(cgroup) = cgroup {
         clear_group(cgroup)?;
     }
-    raised(|| match Tree::at(root)? {
+    raised(|| match find(root)? {
         Some(tree) => clear_tree(&tree, grace),
         None => Ok(Reaped::default()),
     })

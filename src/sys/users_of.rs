@@ -23,9 +23,22 @@ pub(super) struct Tree {
     mounts: Vec<u64>,
     /// Our namespace of mounts.
     namespace: Option<PathBuf>,
+    /// Other mounts of the same are of others, and none of ours.
+    only_here: bool,
 }
 
 impl Tree {
+    /// The tree mounted at `root`, where others may have it mounted too: this mount and those below it.
+    pub(super) fn only_at(root: &Path) -> io::Result<Option<Self>> {
+        let Some(tree) = Self::at(root)? else { return Ok(None) };
+        let below = mountinfo::at(root)?.map(|top| top.point);
+        let all = mountinfo::own().map_err(|error| error.source)?;
+        let inside =
+            all.iter().filter(|mount| below.as_ref().is_some_and(|top| mount.point.starts_with(top)));
+        let mounts = inside.map(|mount| mount.id).collect();
+        Ok(Some(Self { mounts, device: None, only_here: true, ..tree }))
+    }
+
     /// The tree mounted at `root`; `None` if nothing is.
     pub(super) fn at(root: &Path) -> io::Result<Option<Self>> {
         let top = match mountinfo::at(root) {
@@ -43,7 +56,7 @@ impl Tree {
         let device = if alone { Some(rustix::fs::lstat(root)?.st_dev) } else { None };
         let mounts = inside.iter().map(|mount| mount.id).collect();
         let namespace = file::read_link_if_there(Path::new("/proc/thread-self/ns/mnt")).ok().flatten();
-        Ok(Some(Self { source: top.source, device, mounts, namespace }))
+        Ok(Some(Self { source: top.source, device, mounts, namespace, only_here: false }))
     }
 
     /// Whether a process has its root, directory, program or a file in the tree. One that has ended has not.
@@ -87,6 +100,9 @@ impl Look<'_> {
     /// The numbers of the mounts in another namespace that show the same as the tree's.
     fn copies(&mut self) -> &[u64] {
         let (pid, tree) = (self.pid, self.tree);
+        if tree.only_here {
+            return &[];
+        }
         self.copies.get_or_insert_with(|| {
             let link = PathBuf::from(format!("/proc/{}/ns/mnt", pid.as_raw_pid()));
             if file::read_link_if_there(&link).ok().flatten() == tree.namespace {

@@ -58,7 +58,7 @@ impl fmt::Display for ProfileName {
 }
 
 /// What is mounted over and copied into a session's tree.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Profile {
     /// The stem of its file.
     pub name: String,
@@ -73,7 +73,7 @@ pub struct Profile {
 }
 
 /// One mount; `target` is absolute and resolved inside the tree.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Mount {
     /// What is mounted.
@@ -88,7 +88,7 @@ pub struct Mount {
 }
 
 /// What a mount shows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum MountKind {
     /// A fresh procfs.
@@ -116,7 +116,7 @@ pub enum MountKind {
 }
 
 /// A file copied from the host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFile {
     /// The absolute path on the host.
     pub source: PathBuf,

@@ -21,7 +21,7 @@ fi
 work=$ZCHROOT_FACE_INSIDE
 mount -t tmpfs none "$work"
 mkdir -p "$work/bin" "$work/etc" "$work/lib/schroot/session" "$work/lib/schroot/unpack" "$work/run" \
-    "$work/lib/schroot/union/overlay" "$work/lib/schroot/union/underlay"
+    "$work/lib/schroot/union/overlay" "$work/lib/schroot/union/underlay" "$work/run/lock"
 ln -s "$(realpath "$1")" "$work/bin/schroot"
 cp -a /etc/. "$work/etc/"
 rm -rf "$work/etc/zchroot" "$work/etc/schroot/chroot.d"

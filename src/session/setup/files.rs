@@ -86,7 +86,9 @@ impl Setup<'_> {
             };
         };
         match self.mode {
-            Mode::Session => self.write(&file.target, &content.bytes, content.owner).map(|_| ()),
+            Mode::Session | Mode::InPlace => {
+                self.write(&file.target, &content.bytes, content.owner).map(|_| ())
+            }
             Mode::Source => self.show(&file.target, &content),
         }
     }

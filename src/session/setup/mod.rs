@@ -34,6 +34,8 @@ use crate::template::Profile;
 pub enum Mode {
     /// A session: its tree is thrown away.
     Session,
+    /// A tree that stays, set up as a session's: what is written of the host stays in it, as with schroot.
+    InPlace,
     /// A source session: its tree becomes a version.
     Source,
 }
@@ -109,7 +111,7 @@ impl Setup<'_> {
     /// Notes what is about to be made in a tree that becomes a version.
     fn notice(&self) -> impl FnMut(Making, &Path) -> io::Result<()> + '_ {
         |what, path| match self.mode {
-            Mode::Session => Ok(()),
+            Mode::Session | Mode::InPlace => Ok(()),
             Mode::Source => note::add(&self.root, what, path),
         }
     }
@@ -127,7 +129,7 @@ pub fn apply(root: &Path, profile: &Profile, mode: Mode, identity: &SetupInfo<'_
     for file in &profile.files {
         setup.host_file(file)?;
     }
-    if mode == Mode::Session {
+    if mode != Mode::Source {
         setup.databases(&profile.nss)?;
         let text = format!("{}\n", identity.template);
         setup.write(Path::new("/etc/debian_chroot"), text.as_bytes(), Owner::root(0o644))?;
@@ -143,7 +145,7 @@ pub fn apply(root: &Path, profile: &Profile, mode: Mode, identity: &SetupInfo<'_
 pub fn stands(root: &Path, profile: &Profile, mode: Mode) -> Result<bool, Error> {
     let tree = Root::open(root)?;
     Ok(profile.mounts.iter().all(|mount| mounts::stands_in(&tree, mount, mode))
-        && (mode == Mode::Session || profile.files.iter().all(|file| files::stands_in(&tree, file))))
+        && (mode != Mode::Source || profile.files.iter().all(|file| files::stands_in(&tree, file))))
 }
 
 /// What a set-up made in a source session's tree, whose top is `root`, and [`undo_source`] takes away: paths as
@@ -173,7 +175,23 @@ pub fn undo_source(root: &Path) -> Result<bool, Error> {
 
 impl Setup<'_> {
     fn write(&self, target: &Path, bytes: &[u8], owner: Owner) -> Result<bool, Error> {
+        if self.mode == Mode::InPlace && self.is_of_host(target)? {
+            return Ok(false);
+        }
         self.root.replace_file(target, bytes, owner).map_err(Error::inside)
+    }
+}
+
+impl Setup<'_> {
+    /// Whether a place in the tree is the host's own: a chroot may be the host's root, or have its /etc.
+    fn is_of_host(&self, target: &Path) -> Result<bool, Error> {
+        let Some(folder) = target.parent() else { return Ok(false) };
+        let Some(inside_of) = self.root.resolve_if_there(folder).map_err(Error::inside)? else {
+            return Ok(false);
+        };
+        let here = inside("stat", folder, rustix::fs::fstat(&inside_of).map_err(io::Error::from))?;
+        let host = rustix::fs::stat(folder);
+        Ok(host.is_ok_and(|host| (host.st_dev, host.st_ino) == (here.st_dev, here.st_ino)))
     }
 }
 

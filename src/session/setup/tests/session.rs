@@ -208,3 +208,27 @@ fn dir_setup_whatever_step_fails_says_so_and_can_be_done_again() {
         }
     });
 }
+
+#[test]
+fn dir_setup_in_place_nothing_is_written_over_what_is_the_hosts_own() {
+    in_namespace(|dir| {
+        let scene = Scene::new(dir);
+        let of = |path: &Path| super::super::Setup {
+            path: Path::new("/nowhere"),
+            root: crate::sys::inroot::Root::open(path).unwrap(),
+            mode: Mode::InPlace,
+            made: Vec::new(),
+        };
+        let (host, tree) = (of(Path::new("/")), of(&scene.root));
+        for target in ["/etc/passwd", "/etc/debian_chroot"] {
+            assert!(host.is_of_host(Path::new(target)).unwrap(), "{target}");
+            assert!(!tree.is_of_host(Path::new(target)).unwrap(), "{target}");
+        }
+        let before = fs::read("/etc/passwd").unwrap();
+        assert!(
+            !host.write(Path::new("/etc/passwd"), b"gone", crate::sys::inroot::Owner::root(0o644)).unwrap()
+        );
+        assert_eq!(fs::read("/etc/passwd").unwrap(), before);
+        assert!(!tree.is_of_host(Path::new("/no/such/folder/x")).unwrap());
+    });
+}

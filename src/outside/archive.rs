@@ -1,0 +1,151 @@
+//! An archive that is unpacked for each session, and packed again at the end of a source session.
+//!
+//! Who unpacks is above ([`import`](crate::import)); here is where to. What two source sessions did at once cannot be
+//! put together, so whoever ends second is refused: the file is not the one any more that he unpacked.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use serde::{Deserialize, Serialize};
+
+use super::{failed, make_folder, remove_in};
+use crate::store::{Error, ErrorKind, Result, SessionId};
+use crate::sys::program::{self, HostProgram};
+use crate::sys::{effect, file};
+
+const TREE: &str = "tree";
+const OTHER_WRITE: u32 = 0o002;
+/// Endings of names, and how tar(1) is told what they stand for.
+const PACKINGS: [(&[&str], &[&str]); 7] = [
+    (&[".tar"], &[]),
+    (&[".tar.gz", ".tgz"], &["--gzip"]),
+    (&[".tar.bz2", ".tbz"], &["--bzip2"]),
+    (&[".tar.xz", ".txz"], &["--xz"]),
+    (&[".tar.lzo", ".tzo"], &["--lzop"]),
+    (&[".tar.lz4", ".tlz4"], &["--use-compress-program=lz4"]),
+    (&[".tar.zst", ".tar.zstd"], &["--zstd"]),
+];
+
+/// What tells a file from one that took its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    device: u64,
+    inode: u64,
+    size: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// Looks at an archive before it is used.
+pub(super) fn look(path: &Path, is_source: bool) -> Result<Seen> {
+    let refuse = |why: &str| Err(Error::new(ErrorKind::Other, "use", path.display().to_string(), why));
+    let stat = rustix::fs::stat(path).map_err(|error| failed("open", path)(error.into()))?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+        return refuse("it is no file");
+    }
+    if stat.st_uid != 0 {
+        return refuse("it does not belong to root");
+    }
+    if stat.st_mode & OTHER_WRITE != 0 {
+        return refuse("everybody may write it");
+    }
+    if is_source && packing(path).is_none() {
+        return refuse("it could not be packed again: its name does not say how");
+    }
+    seen(path)
+}
+
+fn seen(path: &Path) -> Result<Seen> {
+    let stat = rustix::fs::stat(path).map_err(|error| failed("stat", path)(error.into()))?;
+    Ok(Seen {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        seconds: stat.st_mtime,
+        nanoseconds: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    })
+}
+
+fn packing(path: &Path) -> Option<&'static [&'static str]> {
+    let name = path.file_name()?.to_str()?;
+    PACKINGS.iter().find(|(ends, _)| ends.iter().any(|end| name.ends_with(end))).map(|(_, how)| *how)
+}
+
+/// Where a session's copy lies.
+pub(super) fn tree(unpacked: &Path, session: &SessionId) -> PathBuf {
+    unpacked.join(session.as_str()).join(TREE)
+}
+
+/// Makes the empty directory that the archive is unpacked into.
+pub(super) fn make(unpacked: &Path, session: &SessionId) -> Result<PathBuf> {
+    make_folder(unpacked)?;
+    file::make_dir(&unpacked.join(session.as_str()), 0o700)?;
+    let tree = tree(unpacked, session);
+    file::make_dir(&tree, 0o755)?;
+    Ok(tree)
+}
+
+/// Packs a tree and puts the archive in the place of the old one.
+pub(super) fn pack(path: &Path, tree: &Path, session: &SessionId, before: Option<&Seen>) -> Result<()> {
+    let refuse = |why: &str| Err(Error::new(ErrorKind::Other, "replace", path.display().to_string(), why));
+    let Some(how) = packing(path) else { return refuse("its name does not say how it is packed") };
+    if before != Some(&seen(path)?) {
+        return refuse("somebody else has changed it since the session began");
+    }
+    let temp = temp(path, session);
+    file::remove(&temp)?;
+    let packed = write(path, tree, &temp, how).and_then(|()| {
+        // Packing takes its time: once more, right before the old one goes.
+        if before != Some(&seen(path)?) {
+            return refuse("somebody else has changed it since the session began");
+        }
+        file::rename(&temp, path)?;
+        Ok(file::sync_parent(path)?)
+    });
+    if packed.is_err() {
+        file::remove(&temp)?;
+    }
+    packed
+}
+
+fn write(path: &Path, tree: &Path, temp: &Path, how: &[&str]) -> Result<()> {
+    let made = effect::point("create").and_then(|()| {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(CWD, temp, flags, Mode::from(0o600))?))
+    });
+    let made = made.map_err(failed("make", temp))?;
+    let copy = made.try_clone().map_err(failed("make", temp))?;
+    let tar = HostProgram::new(program::TAR)
+        .args(["--create", "--file=-", "--numeric-owner", "--one-file-system", "--xattrs"])
+        .args(["--xattrs-include=user.*", "--xattrs-include=security.capability"])
+        .args(how)
+        .arg("--directory")
+        .arg(tree)
+        .arg(".")
+        .stdout(copy);
+    tar.run().map_err(|error| failed("pack", path)(io::Error::other(error)))?;
+    like(path, &made).and_then(|()| made.sync_all()).map_err(failed("write", temp))
+}
+
+/// Gives the new one the owner and mode of the old one.
+fn like(path: &Path, made: &File) -> io::Result<()> {
+    let old = rustix::fs::stat(path)?;
+    let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+    rustix::fs::fchown(made.as_fd(), Some(uid), Some(gid))?;
+    Ok(rustix::fs::fchmod(made.as_fd(), Mode::from(old.st_mode & 0o7777))?)
+}
+
+/// A session's own, so that what a crash left of it is found.
+fn temp(path: &Path, session: &SessionId) -> PathBuf {
+    path.with_file_name(format!(".tmp-zchroot-{session}"))
+}
+
+/// Removes a session's copy.
+pub(super) fn discard(path: &Path, unpacked: &Path, session: &SessionId) -> Result<()> {
+    file::remove(&temp(path, session))?;
+    remove_in(unpacked, session)
+}

@@ -1,0 +1,41 @@
+//! A file system on a block device, or in a file by a loop device. Which it is mount(8) finds out, as with schroot: the
+//! words of `mount-options` are words for it.
+
+use std::io;
+use std::path::Path;
+
+use rustix::fs::FileType;
+
+use super::failed;
+use crate::store::{Error, ErrorKind, Result};
+use crate::sys::program::{self, HostProgram};
+
+/// Whether there is such a device, or file.
+pub(super) fn check(path: &Path, looped: bool) -> Result<()> {
+    let stat = rustix::fs::stat(path).map_err(|error| failed("open", path)(error.into()))?;
+    let refuse = |why| Err(Error::new(ErrorKind::Other, "use", path.display().to_string(), why));
+    match (FileType::from_raw_mode(stat.st_mode), looped) {
+        (FileType::BlockDevice, _) => Ok(()),
+        (FileType::RegularFile, true) if stat.st_uid != 0 => refuse("it does not belong to root"),
+        (FileType::RegularFile, true) if stat.st_mode & super::OTHER_WRITE != 0 => {
+            refuse("everybody may write it")
+        }
+        (FileType::RegularFile, true) => Ok(()),
+        (_, true) => refuse("it is no file"),
+        (_, false) => refuse("it is no block device"),
+    }
+}
+
+/// Mounts it. What is mounted from the same file already shares its loop device: two would write over each other.
+pub(super) fn mount(path: &Path, looped: bool, options: &[String], at: &Path) -> Result<()> {
+    let mut mount = HostProgram::new(program::MOUNT);
+    if looped && !is_block_device(path) {
+        mount = mount.args(["-o", "loop"]);
+    }
+    let mount = mount.args(options).arg("--").arg(path).arg(at);
+    mount.run().map(drop).map_err(|error| failed("mount", path)(io::Error::other(error)))
+}
+
+fn is_block_device(path: &Path) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice)
+}

@@ -1,0 +1,260 @@
+//! Trees that are not the store's: what schroot.conf names, used where it lies.
+//!
+//! ```text
+//! DIRECTORY                 in place: shown through a mount, written by whoever may, never removed by us
+//! OVERLAYS/ID/{upper,work}  what a session writes over a tree that it must not change; goes with the session
+//! UNPACKED/ID/tree          an archive, unpacked for one session
+//! ARCHIVE                   replaced by a rename when a source session of it ends ([`Outside::pack`])
+//! DEVICE, IMAGE             a file system, mounted for a session
+//! ```
+//!
+//! A session of such a tree has the record, the lock, the mount and the cgroup of every session; only what is
+//! mounted comes from here and not from a [`Store`](crate::store::Store). Nothing here has versions, so nothing is
+//! atomic but what schroot made so: who works in place changes what others see at once.
+//!
+//! **Crash rule.** What is made for a session is made after its record and removed before it, under names that were
+//! free when the session began ([`Outside::checked`]): [`Outside::discard`] takes away what a session had, from
+//! any state, any number of times, and nothing else. gc knows nothing of these places, so the records of such
+//! sessions are durable, whatever they are for. No lock is needed: the session's own is held.
+
+mod archive;
+mod device;
+mod mount;
+mod overlay;
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Error, ErrorKind, MountOptions, Result, SessionId};
+use crate::sys::{file, tree};
+
+const OTHER_WRITE: u32 = 0o002;
+
+/// A tree that is not the store's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Outside {
+    /// The folder of overlays: what is written goes to one and with the session. None: the tree itself is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlays: Option<PathBuf>,
+    /// It is worked in to change it for those who come later.
+    #[serde(default)]
+    pub is_source: bool,
+    /// What has the tree.
+    pub origin: Origin,
+}
+
+/// What has a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum Origin {
+    /// A directory of the host.
+    Directory {
+        /// Which.
+        path: PathBuf,
+    },
+    /// An archive, unpacked for each session.
+    Archive {
+        /// Which.
+        file: PathBuf,
+        /// The folder of what is unpacked.
+        unpacked: PathBuf,
+        /// Where in it the tree lies, empty for its top.
+        location: PathBuf,
+        /// The file as it was when the session began.
+        seen: Option<Seen>,
+    },
+    /// A file system on a device or in a file, mounted for each session.
+    Device {
+        /// The device or the file.
+        path: PathBuf,
+        /// It is a file, which takes a loop device.
+        looped: bool,
+        /// Words for mount(8).
+        options: Vec<String>,
+        /// Where in it the tree lies, empty for its top.
+        location: PathBuf,
+    },
+}
+
+pub use archive::Seen;
+
+impl Outside {
+    /// Whether others may have the same tree mounted, and see what is written to it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.overlays.is_none() && !self.is_unpacked()
+    }
+
+    /// Whether nothing but mounts is made for a session of it: then a reboot takes all away.
+    #[must_use]
+    pub fn leaves_nothing(&self) -> bool {
+        self.is_shared() && !self.is_source
+    }
+
+    /// Whether what is written in a session goes with it, or at least from where it is written.
+    #[must_use]
+    pub fn is_purged(&self) -> bool {
+        !self.is_shared()
+    }
+
+    /// Whether a session's end changes what it came from.
+    #[must_use]
+    pub fn is_packed_again(&self) -> bool {
+        self.is_source && self.is_unpacked()
+    }
+
+    fn is_unpacked(&self) -> bool {
+        matches!(self.origin, Origin::Archive { .. })
+    }
+
+    /// Refuses a session for which something lies in the way that is not its own, or of a tree that is not there. What
+    /// comes of it is to be recorded.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Exists`] if there is, [`ErrorKind::Gone`] if the tree is not there.
+    pub fn checked(mut self, session: &SessionId) -> Result<Self> {
+        match &mut self.origin {
+            Origin::Directory { path } => drop(mount::open(path)?),
+            Origin::Archive { file, unpacked, seen, .. } => {
+                *seen = Some(archive::look(file, self.is_source)?);
+                refuse_taken(unpacked, session)?;
+            }
+            Origin::Device { path, looped, .. } => device::check(path, *looped)?,
+        }
+        if let Some(folder) = &self.overlays {
+            refuse_taken(folder, session)?;
+        }
+        Ok(self)
+    }
+
+    /// Makes what a session needs of its own; the directory that is to be filled from the archive, if there is one.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn make(&self, session: &SessionId, staging: &Path) -> Result<Option<(&Path, PathBuf)>> {
+        if let Origin::Archive { file, unpacked, .. } = &self.origin {
+            return archive::make(unpacked, session).map(|tree| Some((file.as_path(), tree)));
+        }
+        if let Some(folder) = &self.overlays {
+            self.with_lower(session, staging, |lower| overlay::make(folder, session, lower))?;
+        }
+        Ok(None)
+    }
+
+    /// Mounts the tree at an empty directory; `staging` is a place beside it, for what has to be mounted first.
+    ///
+    /// # Errors
+    /// It is not there, or the kernel refused.
+    pub fn mount(&self, session: &SessionId, at: &Path, staging: &Path, options: MountOptions) -> Result<()> {
+        self.with_lower(session, staging, |lower| match &self.overlays {
+            Some(folder) => overlay::mount(folder, session, lower, at, options),
+            None => mount::bind(lower, at, options),
+        })
+    }
+
+    /// Shows `work` the tree itself at a path on which the tree has no say.
+    fn with_lower(
+        &self,
+        session: &SessionId,
+        staging: &Path,
+        work: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        match &self.origin {
+            Origin::Directory { path } => work(path),
+            Origin::Archive { unpacked, location, .. } => {
+                let tree = archive::tree(unpacked, session);
+                if location.as_os_str().is_empty() {
+                    return work(&tree);
+                }
+                mount::staged(staging, |point| mount::bind_inside(&tree, location, point), work)
+            }
+            Origin::Device { path, looped, options, location } => {
+                let fill = |point: &Path| {
+                    device::mount(path, *looped, options, point)?;
+                    if location.as_os_str().is_empty() {
+                        Ok(())
+                    } else {
+                        mount::bind_inside(point, location, point)
+                    }
+                };
+                mount::staged(staging, fill, work)
+            }
+        }
+    }
+
+    /// Puts the archive in the place of which it was unpacked, at once for all who read it.
+    ///
+    /// # Errors
+    /// It was changed since the session began, there is no room, or tar(1) failed: then nothing has changed.
+    pub fn pack(&self, session: &SessionId) -> Result<()> {
+        match &self.origin {
+            Origin::Archive { file, unpacked, seen, .. } => {
+                archive::pack(file, &archive::tree(unpacked, session), session, seen.as_ref())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes away what was made for a session, which is mounted nowhere any more. The tree itself stays.
+    ///
+    /// # Errors
+    /// The file system refused, or it is mounted still.
+    pub fn discard(&self, session: &SessionId, staging: &Path) -> Result<()> {
+        mount::clear_staging(staging)?;
+        if let Some(folder) = &self.overlays {
+            overlay::discard(folder, session)?;
+        }
+        match &self.origin {
+            Origin::Archive { file, unpacked, .. } => archive::discard(file, unpacked, session),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What lies where a session's own will be would be removed with the session.
+fn refuse_taken(folder: &Path, session: &SessionId) -> Result<()> {
+    let path = folder.join(session.as_str());
+    if file::stat(&path)?.is_none() {
+        return Ok(());
+    }
+    let why = "it is there already, and not this session's";
+    Err(Error::new(ErrorKind::Exists, "make directory", path.display().to_string(), why))
+}
+
+/// Removes what was made for a session in a folder, if it is there.
+fn remove_in(folder: &Path, session: &SessionId) -> Result<()> {
+    let opened = match file::open_dir(folder) {
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other?,
+    };
+    let removed = tree::remove_tree(opened.as_fd(), OsStr::new(session.as_str()));
+    removed.map_err(failed("remove", &folder.join(session.as_str())))
+}
+
+/// Makes the folder of what is made for sessions. Who may write it could put something else in the place of what is
+/// removed.
+fn make_folder(folder: &Path) -> Result<()> {
+    file::make_dirs(folder, 0o755)?;
+    let refuse = |why| Err(Error::new(ErrorKind::Other, "use", folder.display().to_string(), why));
+    match file::stat(folder)? {
+        Some(stat) if !stat.is_dir() => refuse("it is no directory"),
+        Some(stat) if stat.uid() != 0 => refuse("it does not belong to root"),
+        Some(stat) if stat.mode() & OTHER_WRITE != 0 => refuse("everybody may write it"),
+        _ => Ok(()),
+    }
+}
+
+/// An I/O error with its operation and object.
+fn failed(op: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let object = path.display().to_string();
+    move |source| Error::io(op, object, source)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out trees by hand")]
+mod tests;

@@ -1,0 +1,63 @@
+//! Mounts of trees that lie somewhere on the host, and the place where what has to be mounted first is.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::failed;
+use crate::store::{MountOptions, Result};
+use crate::sys::file;
+use crate::sys::inroot::Root;
+use crate::sys::mount::{Access, Detached, How, unmount_all};
+
+/// Opens a directory that the administrator named, also by a symlink.
+pub(super) fn open(path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty()).map(File::from);
+    opened.map_err(|error| failed("open", path)(error.into()))
+}
+
+/// Shows a directory of the host at another place. What is mounted below it is not shown.
+pub(super) fn bind(path: &Path, at: &Path, options: MountOptions) -> Result<()> {
+    let tree = open(path)?;
+    attach(tree.as_fd(), at, access(options)).map_err(failed("mount", path))
+}
+
+/// Shows a directory inside a tree, over whatever is at `at`; no symlink in the tree leads out of it.
+pub(super) fn bind_inside(tree: &Path, location: &Path, at: &Path) -> Result<()> {
+    let top = Root::open(tree)?.resolve(location)?;
+    let all = Access { allow_suid: true, allow_dev: true, ..Access::default() };
+    attach(top.as_fd(), at, all).map_err(failed("mount", location))
+}
+
+fn attach(tree: BorrowedFd<'_>, at: &Path, access: Access) -> std::io::Result<()> {
+    let mount = Detached::bind_open(tree, access)?;
+    let point = file::open_dir(at).map_err(|error| error.source)?;
+    mount.attach(point.as_fd()).map(drop)
+}
+
+fn access(options: MountOptions) -> Access {
+    Access { allow_suid: !options.nosuid, allow_dev: !options.nodev, ..Access::default() }
+}
+
+/// Mounts something at `staging` for as long as `work` takes: whatever `work` made of it holds what it needs.
+pub(super) fn staged(
+    staging: &Path,
+    fill: impl FnOnce(&Path) -> Result<()>,
+    work: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    clear_staging(staging)?;
+    file::make_dir(staging, 0o700)?;
+    let done = fill(staging).and_then(|()| work(staging));
+    let cleared = clear_staging(staging);
+    done.and(cleared)
+}
+
+/// Takes away what a crash left at `staging`.
+pub(super) fn clear_staging(staging: &Path) -> Result<()> {
+    unmount_all(staging, How::Lazy)?;
+    file::remove_dir(staging)?;
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! What setup.d's scripts are told of a session: schroot's variables, with its names. Empty ones are left out.
+
+use std::collections::BTreeMap;
+
+use crate::schroot::act::Act;
+use crate::schroot::catalogue::Selected;
+use crate::schroot::chroot::{Role, described};
+use crate::schroot::definition::Kind;
+use crate::schroot::order::Verbosity;
+use crate::store::SessionId;
+use crate::sys::identity;
+
+/// The variables of a session that is about to be begun.
+pub(super) fn told(act: &Act<'_>, one: &Selected<'_>, id: &SessionId) -> BTreeMap<String, String> {
+    let definition = &one.chroot.definition;
+    let is_source = one.chroot.role == Role::Source;
+    let at = act.context.layout.mount(id).display().to_string();
+    let alias = one.word.split_once(':').map_or(one.word, |(_, name)| name);
+    let (caller, target) = (act.context.process.caller(), &act.target);
+    let group = identity::group_name(caller.gid()).unwrap_or_else(|| caller.gid().to_string());
+    let verbose = match act.order.verbosity {
+        Verbosity::Quiet => "quiet",
+        Verbosity::Normal => "normal",
+        Verbosity::Verbose => "verbose",
+    };
+    let purge = definition.kind.union().is_some() || matches!(definition.kind, Kind::File { .. });
+    let mut all: Vec<(String, String)> = [
+        ("AUTH_USER", target.name().to_owned()),
+        ("AUTH_UID", target.uid().to_string()),
+        ("AUTH_GID", target.gid().to_string()),
+        ("AUTH_HOME", target.home().display().to_string()),
+        ("AUTH_SHELL", target.shell().display().to_string()),
+        ("AUTH_RUSER", caller.name().to_owned()),
+        ("AUTH_RGROUP", group),
+        ("AUTH_RUID", caller.uid().to_string()),
+        ("AUTH_RGID", caller.gid().to_string()),
+        ("CHROOT_TYPE", definition.kind.word().to_owned()),
+        ("CHROOT_NAME", definition.name.clone()),
+        ("CHROOT_ALIAS", alias.to_owned()),
+        ("CHROOT_DESCRIPTION", described(&definition.description, "(session chroot)")),
+        ("CHROOT_MOUNT_LOCATION", at.clone()),
+        ("CHROOT_PATH", at),
+        ("CHROOT_PROFILE", definition.profile.clone()),
+        ("CHROOT_PROFILE_DIR", format!("/etc/schroot/{}", definition.profile)),
+        ("CHROOT_SESSION_CREATE", "false".to_owned()),
+        ("CHROOT_SESSION_CLONE", "false".to_owned()),
+        ("CHROOT_SESSION_PURGE", purge.to_string()),
+        ("CHROOT_SESSION_SOURCE", is_source.to_string()),
+        ("SESSION_ID", id.to_string()),
+        ("DATA_DIR", "/usr/share/schroot".to_owned()),
+        ("SETUP_DATA_DIR", "/usr/share/schroot/setup".to_owned()),
+        ("LIBEXEC_DIR", "/usr/lib/schroot".to_owned()),
+        ("MOUNT_DIR", act.context.layout.mounts().display().to_string()),
+        ("SYSCONF_DIR", "/etc/schroot".to_owned()),
+        ("PLATFORM", "linux".to_owned()),
+        ("VERBOSE", verbose.to_owned()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    let own = definition.user_data.iter();
+    all.extend(own.map(|(key, value)| (key.to_ascii_uppercase().replace(['.', '-'], "_"), value.clone())));
+    all.extend(
+        of_kind(&definition.kind, is_source, id).into_iter().map(|(key, value)| (key.to_owned(), value)),
+    );
+    all.retain(|(_, value)| !value.is_empty());
+    all.into_iter().collect()
+}
+
+fn of_kind(kind: &Kind, is_source: bool, id: &SessionId) -> Vec<(&'static str, String)> {
+    let mut all = match kind {
+        Kind::Plain { directory } | Kind::Directory { directory, .. } => {
+            vec![("CHROOT_DIRECTORY", directory.clone())]
+        }
+        Kind::File { file, location } => vec![
+            ("CHROOT_FILE", file.clone()),
+            ("CHROOT_LOCATION", location.clone()),
+            ("CHROOT_FILE_REPACK", is_source.to_string()),
+            ("CHROOT_FILE_UNPACK_DIR", super::tree::UNPACKED.to_owned()),
+        ],
+        Kind::Loopback { file, .. } => {
+            vec![("CHROOT_FILE", file.clone()), ("CHROOT_MOUNT_DEVICE", file.clone())]
+        }
+        Kind::BlockDevice { device, .. } => {
+            vec![("CHROOT_DEVICE", device.clone()), ("CHROOT_MOUNT_DEVICE", device.clone())]
+        }
+        _ => Vec::new(),
+    };
+    if let Some(mount) = kind.mount() {
+        all.push(("CHROOT_MOUNT_OPTIONS", mount.options.clone()));
+        all.push(("CHROOT_LOCATION", mount.location.clone()));
+    }
+    if kind.can_have_union() {
+        all.push(("CHROOT_UNION_TYPE", kind.union().map_or("none", |union| union.kind.as_str()).to_owned()));
+    }
+    if let Some(union) = kind.union() {
+        all.push(("CHROOT_UNION_OVERLAY_DIRECTORY", format!("{}/{id}", union.overlay)));
+        all.push(("CHROOT_UNION_UNDERLAY_DIRECTORY", format!("{}/{id}", union.underlay)));
+    }
+    all
+}
