@@ -24,7 +24,8 @@ fn content(lab: &Lab, path: &str) -> String {
 
 fn no_loop_is_left(lab: &Lab) {
     // The kernel lets go of a loop device a moment after the last mount of it.
-    let script = "for i in 1 2 3 4 5 6 7 8 9 10; do losetup -a | grep -q \"$0\" || exit 0; sleep 0.2; done; losetup -a; exit 1";
+    let script =
+        "for i in $(seq 100); do losetup -a | grep -q \"$0\" || exit 0; sleep 0.2; done; losetup -a; exit 1";
     lab.world
         .inside(std::path::Path::new("/bin/sh"))
         .words(["-c", script, &lab.world.lib("trees").display().to_string()])

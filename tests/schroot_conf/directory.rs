@@ -64,12 +64,14 @@ fn dir_schroot_conf_the_end_of_one_session_does_not_reach_into_another_of_the_sa
     let path = format!("cd /var/lib/trees/{} && echo there; read x; echo stays", lab.name);
     let mut host = lab.world.inside(std::path::Path::new("/bin/sh")).words(["-c", &path]).start();
     assert_eq!(host.line(), "there");
-    gives(lab.run(CAROL, &one, "sleep 1000 > /dev/null 2>&1 & echo left"), "left");
+    // Other tests have sleepers of their own.
+    let long = format!("sleep 7{}", std::process::id());
+    gives(lab.run(CAROL, &one, &format!("{long} > /dev/null 2>&1 & echo left")), "left");
     gives(lab.schroot(CAROL, &["-e", "-c", &one]), "");
     standing.finish().ok().prints("out");
     host.finish().ok().prints("stays");
     gives(lab.schroot(CAROL, &["-e", "-c", &other]), "");
-    lab.shell("ps -eo args | grep '[s]leep 1000' || true").prints("");
+    lab.shell(&format!("ps -eo args | grep -x '{long}' || true")).prints("");
     lab.nothing_left();
 }
 
