@@ -33,8 +33,9 @@ const PACKINGS: [(&[&str], &[&str]); 7] = [
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
-    device: u64,
-    inode: u64,
+    // As text: TOML has no numbers as large as the kernel's may be.
+    device: String,
+    inode: String,
     size: u64,
     seconds: i64,
     nanoseconds: i64,
@@ -62,8 +63,8 @@ pub(super) fn look(path: &Path, is_source: bool) -> Result<Seen> {
 fn seen(path: &Path) -> Result<Seen> {
     let stat = rustix::fs::stat(path).map_err(|error| failed("stat", path)(error.into()))?;
     Ok(Seen {
-        device: stat.st_dev,
-        inode: stat.st_ino,
+        device: stat.st_dev.to_string(),
+        inode: stat.st_ino.to_string(),
         size: u64::try_from(stat.st_size).unwrap_or(0),
         seconds: stat.st_mtime,
         nanoseconds: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
@@ -120,7 +121,7 @@ fn write(path: &Path, tree: &Path, temp: &Path, how: &[&str]) -> Result<()> {
     let made = made.map_err(failed("make", temp))?;
     let copy = made.try_clone().map_err(failed("make", temp))?;
     let tar = HostProgram::new(program::TAR)
-        .args(["--create", "--file=-", "--numeric-owner", "--one-file-system", "--xattrs"])
+        .args(["--create", "--file=-", "--numeric-owner", "--one-file-system", "--acls", "--xattrs"])
         .args(["--xattrs-include=user.*", "--xattrs-include=security.capability"])
         .args(how)
         .arg("--directory")

@@ -8,6 +8,7 @@ use rustix::fs::FileType;
 
 use super::failed;
 use crate::store::{Error, ErrorKind, Result};
+use crate::sys::mount::Inert;
 use crate::sys::program::{self, HostProgram};
 
 /// Whether there is such a device, or file.
@@ -34,6 +35,18 @@ pub(super) fn mount(path: &Path, looped: bool, options: &[String], at: &Path) ->
     }
     let mount = mount.args(options).arg("--").arg(path).arg(at);
     mount.run().map(drop).map_err(|error| failed("mount", path)(io::Error::other(error)))
+}
+
+/// What has no effect on what is mounted with these words. Words that let users mount take setuid bits and devices away.
+pub(super) fn inert(options: &[String]) -> Inert {
+    let of_word = |word: &'_ str| -> Vec<String> {
+        let word = word.strip_prefix("--options=").or_else(|| word.strip_prefix("-o")).unwrap_or(word);
+        word.split(',').map(str::to_owned).collect()
+    };
+    let words: Vec<String> = options.iter().flat_map(|word| of_word(word)).collect();
+    let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
+    let for_users = has(&["user", "users", "owner", "group"]);
+    Inert { setuid: for_users || has(&["nosuid"]), devices: for_users || has(&["nodev"]) }
 }
 
 fn is_block_device(path: &Path) -> bool {

@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Error, ErrorKind, MountOptions, Result, SessionId};
+use crate::sys::mount::Inert;
 use crate::sys::{file, tree};
 
 const OTHER_WRITE: u32 = 0o002;
@@ -56,6 +57,9 @@ pub enum Origin {
     Directory {
         /// Which.
         path: PathBuf,
+        /// What the host has mounted below is there too.
+        #[serde(default)]
+        with_mounts: bool,
     },
     /// An archive, unpacked for each session.
     Archive {
@@ -119,7 +123,7 @@ impl Outside {
     /// [`ErrorKind::Exists`] if there is, [`ErrorKind::Gone`] if the tree is not there.
     pub fn checked(mut self, session: &SessionId) -> Result<Self> {
         match &mut self.origin {
-            Origin::Directory { path } => drop(mount::open(path)?),
+            Origin::Directory { path, .. } => drop(mount::open(path)?),
             Origin::Archive { file, unpacked, seen, .. } => {
                 *seen = Some(archive::look(file, self.is_source)?);
                 refuse_taken(unpacked, session)?;
@@ -153,7 +157,27 @@ impl Outside {
     pub fn mount(&self, session: &SessionId, at: &Path, staging: &Path, options: MountOptions) -> Result<()> {
         self.with_lower(session, staging, |lower| match &self.overlays {
             Some(folder) => overlay::mount(folder, session, lower, at, options),
+            None if self.has_mounts() => mount::bind_all(lower, at, staging.parent(), options),
             None => mount::bind(lower, at, options),
+        })
+    }
+
+    fn has_mounts(&self) -> bool {
+        matches!(self.origin, Origin::Directory { with_mounts: true, .. })
+    }
+
+    /// What has no effect in the tree on the host, where whoever mounted it wanted it so: an overlay is a mount of its own.
+    ///
+    /// # Errors
+    /// The tree is not there.
+    pub fn inert(&self, session: &SessionId) -> Result<Inert> {
+        if self.overlays.is_some() {
+            return Ok(Inert::default());
+        }
+        Ok(match &self.origin {
+            Origin::Directory { path, .. } => Inert::at(path)?,
+            Origin::Archive { unpacked, .. } => Inert::at(&archive::tree(unpacked, session))?,
+            Origin::Device { options, .. } => device::inert(options),
         })
     }
 
@@ -165,7 +189,7 @@ impl Outside {
         work: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
         match &self.origin {
-            Origin::Directory { path } => work(path),
+            Origin::Directory { path, .. } => work(path),
             Origin::Archive { unpacked, location, .. } => {
                 let tree = archive::tree(unpacked, session);
                 if location.as_os_str().is_empty() {

@@ -12,6 +12,9 @@ use crate::sys::file;
 use crate::sys::inroot::Root;
 use crate::sys::mount::{Access, Detached, How, unmount_all};
 
+/// Where in the staging place something is mounted.
+const POINT: &str = "tree";
+
 /// Opens a directory that the administrator named, also by a symlink.
 pub(super) fn open(path: &Path) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -25,11 +28,23 @@ pub(super) fn bind(path: &Path, at: &Path, options: MountOptions) -> Result<()> 
     attach(tree.as_fd(), at, access(options)).map_err(failed("mount", path))
 }
 
+/// As [`bind`] with what is mounted below; but for `ours`, the folder of sessions' mounts, of which a copy would keep them.
+pub(super) fn bind_all(path: &Path, at: &Path, ours: Option<&Path>, options: MountOptions) -> Result<()> {
+    let tree = open(path)?;
+    let point = file::open_dir(at)?;
+    Detached::bind_open_with_all_below(tree.as_fd(), access(options))
+        .and_then(|mount| mount.attach(point.as_fd()))
+        .map_err(failed("mount", path))?;
+    if let Some(inside) = ours.and_then(|ours| ours.strip_prefix(path).ok()) {
+        unmount_all(&at.join(inside), How::Lazy)?;
+    }
+    Ok(())
+}
+
 /// Shows a directory inside a tree, over whatever is at `at`; no symlink in the tree leads out of it.
 pub(super) fn bind_inside(tree: &Path, location: &Path, at: &Path) -> Result<()> {
     let top = Root::open(tree)?.resolve(location)?;
-    let all = Access { allow_suid: true, allow_dev: true, ..Access::default() };
-    attach(top.as_fd(), at, all).map_err(failed("mount", location))
+    attach(top.as_fd(), at, Access::default()).map_err(failed("mount", location))
 }
 
 fn attach(tree: BorrowedFd<'_>, at: &Path, access: Access) -> std::io::Result<()> {
@@ -42,7 +57,8 @@ fn access(options: MountOptions) -> Access {
     Access { allow_suid: !options.nosuid, allow_dev: !options.nodev, ..Access::default() }
 }
 
-/// Mounts something at `staging` for as long as `work` takes: whatever `work` made of it holds what it needs.
+/// Mounts something in `staging` for as long as `work` takes: whatever `work` made of it holds what it needs. It is closed
+/// to others, for setuid bits and devices have an effect on what is mounted there.
 pub(super) fn staged(
     staging: &Path,
     fill: impl FnOnce(&Path) -> Result<()>,
@@ -50,14 +66,18 @@ pub(super) fn staged(
 ) -> Result<()> {
     clear_staging(staging)?;
     file::make_dir(staging, 0o700)?;
-    let done = fill(staging).and_then(|()| work(staging));
+    let point = staging.join(POINT);
+    file::make_dir(&point, 0o700)?;
+    let done = fill(&point).and_then(|()| work(&point));
     let cleared = clear_staging(staging);
     done.and(cleared)
 }
 
 /// Takes away what a crash left at `staging`.
 pub(super) fn clear_staging(staging: &Path) -> Result<()> {
-    unmount_all(staging, How::Lazy)?;
+    let point = staging.join(POINT);
+    unmount_all(&point, How::Lazy)?;
+    file::remove_dir(&point)?;
     file::remove_dir(staging)?;
     Ok(())
 }

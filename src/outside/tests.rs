@@ -1,7 +1,11 @@
 use super::*;
 
 fn directory(path: &Path, overlays: Option<PathBuf>) -> Outside {
-    Outside { overlays, is_source: false, origin: Origin::Directory { path: path.to_owned() } }
+    Outside {
+        overlays,
+        is_source: false,
+        origin: Origin::Directory { path: path.to_owned(), with_mounts: false },
+    }
 }
 
 #[test]

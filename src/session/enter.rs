@@ -9,7 +9,8 @@ use crate::sys::enter::{self, Confirm, Directory, Ended, EnterError, Entry, Name
 use crate::sys::env::Filter;
 use crate::sys::identity::Account;
 use crate::sys::log::{self, Action, Audit};
-use crate::sys::mount;
+use crate::sys::mount::{self, Inert};
+use crate::sys::personality::Personality;
 use crate::sys::privilege::raised;
 use crate::sys::startup::Process;
 
@@ -85,11 +86,12 @@ impl Sessions<'_> {
         }
         let preserve = wish.preserve_environment || record.setup.preserve_environment;
         let program = program(record, wish, manner.shell, preserve, process);
-        if let Some(personality) = record.foreign.as_ref().and_then(|foreign| foreign.personality) {
-            personality
-                .assume()
-                .map_err(|error| Error::sys("assume the personality of", &record.id, error))?;
-        }
+        // Until the command has ended: what runs afterwards for the session runs as the host is.
+        let personality = record.foreign.as_ref().and_then(|foreign| foreign.personality);
+        let _assumed = personality
+            .map(Personality::assume)
+            .transpose()
+            .map_err(|error| Error::sys("assume the personality of", &record.id, error))?;
         let cgroup = self.cgroup(record)?;
         audit(record, wish, process, &program);
         let entry = Entry {
@@ -113,6 +115,7 @@ impl Sessions<'_> {
             cgroup: cgroup.as_ref(),
             process,
             no_new_privs: !record.setup.setuid,
+            inert: raised(|| inert(record))?,
             confirm: Confirm(&|| self.confirm(record)),
         };
         let run = self.begin_run(record)?;
@@ -171,6 +174,14 @@ fn program(record: &Record, wish: &Wish, shell: Option<&Path>, preserve: bool, p
         }
     }
     Program::Shell { candidates, login: !preserve }
+}
+
+/// What stays without effect in the tree since the host has it so.
+fn inert(record: &Record) -> Result<Inert, Error> {
+    match &record.foreign {
+        Some(foreign) => Ok(foreign.tree.inert(&record.id)?),
+        None => Ok(Inert::default()),
+    }
 }
 
 fn filter(record: &Record) -> Filter {

@@ -340,12 +340,14 @@ impl<'a> Records<'a> {
         let path = self.layout.record(&record.id);
         let text = toml::to_string(record)
             .map_err(|error| Error::Damaged { path: path.display().to_string(), why: error.to_string() })?;
-        if record.is_volatile() {
-            file::replace_volatile(&path, &text)?;
-        } else {
-            file::replace(&path, &text)?;
-        }
-        Ok(())
+        // What defines a chroot of schroot.conf may be in a file that only root reads, for the passwords of mounts.
+        let replace = match (record.foreign.is_some(), record.is_volatile()) {
+            (false, false) => file::replace,
+            (false, true) => file::replace_volatile,
+            (true, false) => file::replace_secret,
+            (true, true) => file::replace_secret_volatile,
+        };
+        Ok(replace(&path, &text)?)
     }
 
     /// Removes one; absence is success.

@@ -17,6 +17,7 @@ use rustix::thread::{self, CapabilitySet, CapabilitySets};
 
 use super::clone::{Side, clone3, exit_now};
 use super::enter::Namespaces;
+use super::mount::Inert;
 use super::report::{Failure, Report, Step};
 use super::startup::Saved;
 use super::{init, pointers::Pointers};
@@ -38,6 +39,7 @@ pub(super) struct Plan<'a> {
     /// As long as `groups` and one more: for reading them back.
     pub(super) groups_back: Vec<libc::gid_t>,
     pub(super) no_new_privs: bool,
+    pub(super) inert: Inert,
     pub(super) directories: Vec<CString>,
     pub(super) candidates: Vec<Candidate>,
     pub(super) choice: Choice,
@@ -121,18 +123,17 @@ fn tree_as_root(plan: &Plan<'_>) -> Done {
     step(Step::Pivot, proc::chdir(c"/"))?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     step(Step::Propagation, mount::mount_change(c"/", private))?;
-    if plan.no_new_privs { Ok(()) } else { step(Step::Unlock, let_setuid_and_devices_work()) }
+    if plan.no_new_privs { Ok(()) } else { step(Step::Unlock, let_setuid_and_devices_work(plan.inert)) }
 }
 
 /// On the host's side the tree is mounted nosuid and nodev, so that nobody there gains anything by what is in it.
-/// This mount is a copy in a namespace of our own: only what runs in the session comes by it.
-fn let_setuid_and_devices_work() -> Result<(), Errno> {
-    let attributes = libc::mount_attr {
-        attr_set: 0,
-        attr_clr: libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV,
-        propagation: 0,
-        userns_fd: 0,
-    };
+/// This mount is a copy in a namespace of our own: only what runs in the session comes by it. What was inert before it
+/// was ours stays so.
+fn let_setuid_and_devices_work(inert: Inert) -> Result<(), Errno> {
+    let setuid = if inert.setuid { 0 } else { libc::MOUNT_ATTR_NOSUID };
+    let devices = if inert.devices { 0 } else { libc::MOUNT_ATTR_NODEV };
+    let attributes =
+        libc::mount_attr { attr_set: 0, attr_clr: setuid | devices, propagation: 0, userns_fd: 0 };
     // SAFETY: a path and a structure of the size that is told, which the call only reads.
     let result = unsafe {
         libc::syscall(

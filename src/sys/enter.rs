@@ -17,6 +17,7 @@ use super::clone::{Child, Side, clone3};
 use super::effect;
 use super::env::Variable;
 use super::identity::Account;
+use super::mount::Inert;
 use super::plan::plan;
 use super::privilege::raised;
 use super::report::{Failure, Report, Step};
@@ -48,6 +49,8 @@ pub struct Entry<'a> {
     pub process: &'a Process,
     /// Whether setuid programs of the tree lose their effect.
     pub no_new_privs: bool,
+    /// What stays without effect in the tree, whatever `no_new_privs` says.
+    pub inert: Inert,
     /// Asked once the tree is held: whether it still is the one that the caller was let into.
     pub confirm: Confirm<'a>,
 }

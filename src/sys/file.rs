@@ -85,8 +85,23 @@ pub fn read_limited(file: impl Read, limit: u64) -> io::Result<String> {
 /// # Errors
 /// Any step failed; `path` is then as it was, or already new.
 pub fn replace(path: &Path, text: &str) -> Result<()> {
+    replace_for(PUBLIC, path, text)
+}
+
+/// As [`replace`]; the file is for root alone.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_secret(path: &Path, text: &str) -> Result<()> {
+    replace_for(SECRET, path, text)
+}
+
+const PUBLIC: u32 = 0o644;
+const SECRET: u32 = 0o600;
+
+fn replace_for(mode: u32, path: &Path, text: &str) -> Result<()> {
     let temp = temp_beside(path);
-    or_remove(&temp, write_temp(&temp, text, true).and_then(|()| rename(&temp, path)))?;
+    or_remove(&temp, write_temp(&temp, text, mode, true).and_then(|()| rename(&temp, path)))?;
     sync_parent(path)
 }
 
@@ -95,8 +110,20 @@ pub fn replace(path: &Path, text: &str) -> Result<()> {
 /// # Errors
 /// As [`replace`].
 pub fn replace_volatile(path: &Path, text: &str) -> Result<()> {
+    replace_volatile_for(PUBLIC, path, text)
+}
+
+/// As [`replace_volatile`]; the file is for root alone.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_secret_volatile(path: &Path, text: &str) -> Result<()> {
+    replace_volatile_for(SECRET, path, text)
+}
+
+fn replace_volatile_for(mode: u32, path: &Path, text: &str) -> Result<()> {
     let temp = temp_beside(path);
-    or_remove(&temp, write_temp(&temp, text, false).and_then(|()| exchange_or_rename(&temp, path)))
+    or_remove(&temp, write_temp(&temp, text, mode, false).and_then(|()| exchange_or_rename(&temp, path)))
 }
 
 /// A rename over a file makes ext4 write the new one to the disk at once; an exchange leaves both in memory, where
@@ -345,20 +372,20 @@ fn or_remove(temp: &Path, result: Result<()>) -> Result<()> {
     })
 }
 
-fn write_temp(temp: &Path, text: &str, durable: bool) -> Result<()> {
+fn write_temp(temp: &Path, text: &str, mode: u32, durable: bool) -> Result<()> {
     at(
         "write",
         temp,
-        effect::point("write").and_then(|()| write_all(temp, text)).and_then(|file| {
+        effect::point("write").and_then(|()| write_all(temp, text, mode)).and_then(|file| {
             if durable { effect::point("fsync").and_then(|()| file.sync_all()) } else { Ok(()) }
         }),
     )
 }
 
-fn write_all(temp: &Path, text: &str) -> io::Result<File> {
+fn write_all(temp: &Path, text: &str, mode: u32) -> io::Result<File> {
     // A left-over of our own pid from before a reboot may stand here.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(temp)?;
-    file.set_permissions(Permissions::from_mode(0o644))?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(temp)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     Ok(file)
 }

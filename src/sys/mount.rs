@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -54,6 +54,30 @@ impl Access {
         flags.set(MountAttrFlags::MOUNT_ATTR_NOSUID, !self.allow_suid);
         flags.set(MountAttrFlags::MOUNT_ATTR_NODEV, !self.allow_dev);
         flags
+    }
+}
+
+/// What has no effect where a tree comes from, by the will of whoever mounted it there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inert {
+    /// Setuid bits.
+    pub setuid: bool,
+    /// Device nodes.
+    pub devices: bool,
+}
+
+impl Inert {
+    /// What has none on the mount that `path` lies on.
+    ///
+    /// # Errors
+    /// As statvfs(3).
+    pub fn at(path: &Path) -> Result<Self> {
+        let found = rustix::fs::statvfs(path).map_err(io::Error::from);
+        let flags = at("look at the mount of", path, found)?.f_flag;
+        Ok(Self {
+            setuid: flags.contains(StatVfsMountFlags::NOSUID),
+            devices: flags.contains(StatVfsMountFlags::NODEV),
+        })
     }
 }
 
@@ -118,6 +142,18 @@ impl Detached {
     /// As open_tree(2), mount_setattr(2).
     pub fn bind_open(source: BorrowedFd<'_>, access: Access) -> io::Result<Self> {
         Self::cloned(source, Path::new(""), OpenTreeFlags::AT_EMPTY_PATH, false, access)
+    }
+
+    /// As [`Detached::bind_open`] with what is mounted below. That stays as it is on the host: `access` is for the
+    /// uppermost mount.
+    ///
+    /// # Errors
+    /// As open_tree(2), mount_setattr(2).
+    pub fn bind_open_with_all_below(source: BorrowedFd<'_>, access: Access) -> io::Result<Self> {
+        let all = Access { allow_suid: true, allow_dev: true, ..Access::default() };
+        let mount = Self::bind_open_all(source, all)?;
+        set_attributes(mount.root(), false, access.flags(), AS_IT_IS)?;
+        Ok(mount)
     }
 
     fn cloned(

@@ -28,19 +28,36 @@ impl Personality {
         }
     }
 
-    /// Makes it that of this process, and of those that it starts from now on.
+    /// Makes it that of this process, and of those that it starts, until what is returned is dropped.
     ///
     /// # Errors
     /// As personality(2).
-    pub fn assume(self) -> io::Result<()> {
+    pub fn assume(self) -> io::Result<Assumed> {
         let wanted = match self {
             Self::Linux => PER_LINUX,
             Self::Linux32 => PER_LINUX32,
         };
-        // SAFETY: the call takes a number and touches no memory of ours.
-        let before = unsafe { libc::personality(wanted) };
-        if before == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        set(wanted).map(Assumed)
     }
+}
+
+/// A personality that is ours for a time; dropped, the one before is.
+#[derive(Debug)]
+pub struct Assumed(libc::c_ulong);
+
+impl Drop for Assumed {
+    fn drop(&mut self) {
+        if let Err(error) = set(self.0) {
+            tracing::warn!("the personality stays: {error}");
+        }
+    }
+}
+
+/// The one before.
+fn set(wanted: libc::c_ulong) -> io::Result<libc::c_ulong> {
+    // SAFETY: the call takes a number and touches no memory of ours.
+    let before = unsafe { libc::personality(wanted) };
+    libc::c_ulong::try_from(before).map_err(|_| io::Error::last_os_error())
 }
 
 #[cfg(test)]
@@ -52,5 +69,16 @@ mod tests {
         assert_eq!(Personality::of_word("linux"), Some(Personality::Linux));
         assert_eq!(Personality::of_word("linux32"), Some(Personality::Linux32));
         assert_eq!(Personality::of_word("solaris"), None);
+    }
+
+    #[test]
+    fn one_that_was_assumed_is_given_back() {
+        let machine = || rustix::system::uname().machine().to_string_lossy().into_owned();
+        let before = machine();
+        let assumed = Personality::Linux32.assume().unwrap();
+        let _now = machine();
+        drop(assumed);
+        assert_eq!(machine(), before);
+        assert_eq!(set(PER_LINUX).unwrap(), PER_LINUX);
     }
 }

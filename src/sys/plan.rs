@@ -37,6 +37,7 @@ pub(super) fn plan<'a>(entry: &'a Entry<'_>) -> Result<Plan<'a>, EnterError> {
         groups_back: vec![0; groups.len() + 1],
         groups: groups.into_iter().map(Gid::from_raw).collect(),
         no_new_privs: entry.no_new_privs,
+        inert: entry.inert,
         directories,
         candidates,
         choice,

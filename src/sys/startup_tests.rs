@@ -132,6 +132,7 @@ fn sys_root_a_command_gets_back_what_the_caller_had() {
                 cgroup: None,
                 process: &process,
                 no_new_privs: false,
+                inert: super::mount::Inert::default(),
                 confirm: super::enter::Confirm(&|| Ok(())),
             });
             assert_eq!(ended.unwrap(), Ended::Exited(0));

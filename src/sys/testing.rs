@@ -168,6 +168,7 @@ impl Visit {
             cgroup: cgroup.as_ref(),
             process: &process,
             no_new_privs: self.no_new_privs,
+            inert: super::mount::Inert::default(),
         })
     }
 }

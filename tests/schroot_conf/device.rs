@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::lab::{Lab, gives};
+use crate::restricted;
 use crate::world::{ALICE, CAROL};
 
 const IMAGE: &str = "/var/lib/trees/sid.img";
@@ -114,4 +115,18 @@ fn dir_schroot_conf_an_image_that_cannot_be_mounted_is_said_and_nothing_is_left(
     std::os::unix::fs::chown(&image, Some(0), None).unwrap();
     begin().says("cannot resolve /none: No such file or directory");
     no_loop_is_left(&lab);
+}
+
+#[test]
+fn dir_schroot_conf_an_image_that_is_mounted_without_setuid_and_devices_gets_neither() {
+    for (options, left) in [
+        ("", &[][..]),
+        ("mount-options=-o nosuid\n", &["nosuid"]),
+        ("mount-options=-o users,exec\n", &["nosuid", "nodev"]),
+    ] {
+        let lab = lab(&format!("type=loopback\nfile=IMAGE\nprofile=shared\n{options}"));
+        let done = lab.around(CAROL, "root", restricted::ROOT).ok();
+        assert_eq!(restricted::words(&done.text()), left, "{done}");
+        no_loop_is_left(&lab);
+    }
 }

@@ -18,6 +18,7 @@ mod lab;
 mod plain;
 mod profile;
 mod recover;
+mod restricted;
 mod scripts;
 mod union;
 #[path = "../cli_setuid/world.rs"]

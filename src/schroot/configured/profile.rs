@@ -100,6 +100,14 @@ fn fstab(text: &str, profile: &mut Profile) -> Result<(), String> {
     Ok(())
 }
 
+/// Options that take something away from those inside: to leave one out would give it to them.
+const RESTRICTING: [&str; 6] = ["noexec", "hidepid", "uid", "gid", "nr_inodes", "nosymfollow"];
+
+/// `KEY` or `KEY=VALUE`.
+fn is_option(word: &str, key: &str) -> bool {
+    word.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+}
+
 fn mount(words: &[&str]) -> Result<Mount, String> {
     let [source, target, kind, rest @ ..] = words else { return Err("it has too few words".to_owned()) };
     let (source, target) = (unescape(source), PathBuf::from(unescape(target)));
@@ -108,6 +116,9 @@ fn mount(words: &[&str]) -> Result<Mount, String> {
     }
     let options: Vec<&str> = rest.first().copied().unwrap_or_default().split(',').collect();
     let has = |word: &str| options.contains(&word);
+    if let Some(word) = options.iter().find(|word| RESTRICTING.iter().any(|one| is_option(word, one))) {
+        return Err(format!("the option {word} is not supported"));
+    }
     let kind = match *kind {
         _ if has("bind") || has("rbind") => bind(&source, &target, has("rbind"))?,
         "proc" => MountKind::Proc,

@@ -19,9 +19,9 @@ fn origin(kind: &Kind) -> Result<Origin, String> {
     let words = |mount: &Mountable| mount.options.split_whitespace().map(str::to_owned).collect();
     let location = kind.location().into();
     Ok(match kind {
-        Kind::Plain { directory } | Kind::Directory { directory, .. } => {
-            Origin::Directory { path: directory.into() }
-        }
+        // chroot(2) shows what is mounted below, and nothing else mounts anything there. schroot's script does not.
+        Kind::Plain { directory } => Origin::Directory { path: directory.into(), with_mounts: true },
+        Kind::Directory { directory, .. } => Origin::Directory { path: directory.into(), with_mounts: false },
         Kind::File { file, .. } => {
             Origin::Archive { file: file.into(), unpacked: UNPACKED.into(), location, seen: None }
         }
