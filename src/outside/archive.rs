@@ -90,27 +90,43 @@ pub(super) fn make(unpacked: &Path, session: &SessionId) -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// Packs a tree and puts the archive in the place of the old one.
-pub(super) fn pack(path: &Path, tree: &Path, session: &SessionId, before: Option<&Seen>) -> Result<()> {
-    let refuse = |why: &str| Err(Error::new(ErrorKind::Other, "replace", path.display().to_string(), why));
-    let Some(how) = packing(path) else { return refuse("its name does not say how it is packed") };
-    if before != Some(&seen(path)?) {
-        return refuse("somebody else has changed it since the session began");
+fn refused(path: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::Other, "replace", path.display().to_string(), why)
+}
+
+const CHANGED: &str = "somebody else has changed it since the session began";
+
+/// Packs a tree beside its archive, which has to be one that is known. That one as it is, and the new one.
+pub(super) fn pack(
+    path: &Path,
+    tree: &Path,
+    session: &SessionId,
+    known: &[Option<Seen>],
+) -> Result<(Seen, Seen)> {
+    let how = packing(path).ok_or_else(|| refused(path, "its name does not say how it is packed"))?;
+    let now = seen(path)?;
+    if !known.iter().flatten().any(|one| *one == now) {
+        return Err(refused(path, CHANGED));
     }
     let temp = temp(path, session);
     file::remove(&temp)?;
-    let packed = write(path, tree, &temp, how).and_then(|()| {
-        // Packing takes its time: once more, right before the old one goes.
-        if before != Some(&seen(path)?) {
-            return refuse("somebody else has changed it since the session began");
-        }
-        file::rename(&temp, path)?;
-        Ok(file::sync_parent(path)?)
-    });
-    if packed.is_err() {
+    let made = write(path, tree, &temp, how).and_then(|()| seen(&temp));
+    if made.is_err() {
         file::remove(&temp)?;
     }
-    packed
+    Ok((now, made?))
+}
+
+/// Puts what was packed in the place of the archive.
+pub(super) fn put_in_place(path: &Path, session: &SessionId, before: Option<&Seen>) -> Result<()> {
+    let temp = temp(path, session);
+    // Packing takes its time: once more, right before the old one goes.
+    if before != Some(&seen(path)?) {
+        file::remove(&temp)?;
+        return Err(refused(path, CHANGED));
+    }
+    file::rename(&temp, path)?;
+    Ok(file::sync_parent(path)?)
 }
 
 fn write(path: &Path, tree: &Path, temp: &Path, how: &[&str]) -> Result<()> {

@@ -71,6 +71,9 @@ pub enum Origin {
         location: PathBuf,
         /// The file as it was when the session began.
         seen: Option<Seen>,
+        /// What was packed and is about to take its place, or has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        packed: Option<Seen>,
     },
     /// A file system on a device or in a file, mounted for each session.
     Device {
@@ -211,15 +214,28 @@ impl Outside {
         }
     }
 
-    /// Puts the archive in the place of which it was unpacked, at once for all who read it.
+    /// Packs the archive beside the one of which it was unpacked. What comes of it is to be recorded before
+    /// [`Outside::put_in_place`]: else a crash right after that would leave a session that takes its own archive for
+    /// somebody else's.
     ///
     /// # Errors
     /// It was changed since the session began, there is no room, or tar(1) failed: then nothing has changed.
-    pub fn pack(&self, session: &SessionId) -> Result<()> {
+    pub fn pack(mut self, session: &SessionId) -> Result<Self> {
+        if let Origin::Archive { file, unpacked, seen, packed, .. } = &mut self.origin {
+            let known = [seen.take(), packed.take()];
+            let (now, made) = archive::pack(file, &archive::tree(unpacked, session), session, &known)?;
+            (*seen, *packed) = (Some(now), Some(made));
+        }
+        Ok(self)
+    }
+
+    /// Puts what was packed in the place of the archive, at once for all who read it.
+    ///
+    /// # Errors
+    /// It was changed since the session began: then nothing has changed.
+    pub fn put_in_place(&self, session: &SessionId) -> Result<()> {
         match &self.origin {
-            Origin::Archive { file, unpacked, seen, .. } => {
-                archive::pack(file, &archive::tree(unpacked, session), session, seen.as_ref())
-            }
+            Origin::Archive { file, seen, .. } => archive::put_in_place(file, session, seen.as_ref()),
             _ => Ok(()),
         }
     }

@@ -57,3 +57,29 @@ fn a_folder_that_others_may_write_takes_no_overlay() {
     let error = directory(&tree, Some(folder)).make(&id, &dir.path().join("staging")).unwrap_err();
     assert!(crate::sys::chain(&error).contains("it is no directory"), "{error}");
 }
+
+#[test]
+fn sys_root_an_archive_that_was_replaced_right_before_a_crash_is_known_afterwards_and_another_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, unpacked) = (dir.path().join("one.tar"), dir.path().join("unpack"));
+    let id: SessionId = "s1".parse().unwrap();
+    std::fs::create_dir_all(unpacked.join("s1/tree/etc")).unwrap();
+    std::fs::write(&file, "the first").unwrap();
+    let seen = Some(archive::look(&file, true).unwrap());
+    let location = PathBuf::new();
+    let origin = Origin::Archive { file: file.clone(), unpacked, location, seen, packed: None };
+    let begun = Outside { overlays: None, is_source: true, origin };
+    let recorded = begun.clone().pack(&id).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "the first");
+    recorded.put_in_place(&id).unwrap();
+    assert_ne!(std::fs::read(&file).unwrap(), b"the first");
+    // What was recorded before the crash knows it, what was recorded at the begin does not.
+    let again = recorded.pack(&id).unwrap();
+    let error = begun.pack(&id).unwrap_err();
+    assert!(crate::sys::chain(&error).contains("somebody else has changed it"), "{error}");
+    std::fs::write(&file, "somebody else's").unwrap();
+    let error = again.put_in_place(&id).unwrap_err();
+    assert!(crate::sys::chain(&error).contains("somebody else has changed it"), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "somebody else's");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "no temp file");
+}

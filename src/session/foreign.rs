@@ -126,7 +126,12 @@ impl Sessions<'_> {
         let packed = self
             .run_scripts(record, Stage::ending(record), Part::AfterMounts)
             .and_then(|()| self.take_down(record))
-            .and_then(|()| Ok(foreign.tree.pack(&record.id)?));
+            .and_then(|()| Ok(foreign.tree.clone().pack(&record.id)?))
+            .and_then(|tree| {
+                record.foreign = Some(Foreign { tree: tree.clone(), ..foreign.clone() });
+                self.records().save(record)?;
+                Ok(tree.put_in_place(&record.id)?)
+            });
         packed.map_err(|error| {
             let profile = foreign.profile.clone().unwrap_or_default();
             error.after(self.restore(record, &profile))

@@ -22,9 +22,13 @@ fn origin(kind: &Kind) -> Result<Origin, String> {
         // chroot(2) shows what is mounted below, and nothing else mounts anything there. schroot's script does not.
         Kind::Plain { directory } => Origin::Directory { path: directory.into(), with_mounts: true },
         Kind::Directory { directory, .. } => Origin::Directory { path: directory.into(), with_mounts: false },
-        Kind::File { file, .. } => {
-            Origin::Archive { file: file.into(), unpacked: UNPACKED.into(), location, seen: None }
-        }
+        Kind::File { file, .. } => Origin::Archive {
+            file: file.into(),
+            unpacked: UNPACKED.into(),
+            location,
+            seen: None,
+            packed: None,
+        },
         Kind::Loopback { file, mount, .. } => {
             Origin::Device { path: file.into(), looped: true, options: words(mount), location }
         }
