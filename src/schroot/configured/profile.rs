@@ -116,7 +116,11 @@ fn mount(words: &[&str]) -> Result<Mount, String> {
     }
     let options: Vec<&str> = rest.first().copied().unwrap_or_default().split(',').collect();
     let has = |word: &str| options.contains(&word);
-    if let Some(word) = options.iter().find(|word| RESTRICTING.iter().any(|one| is_option(word, one))) {
+    // Whose terminals are is told in each devpts, and ours are the same group's.
+    let restricts = |one: &&str| *kind != "devpts" || !matches!(*one, "uid" | "gid");
+    let is_lost =
+        |word: &&&str| RESTRICTING.iter().filter(|one| restricts(one)).any(|one| is_option(word, one));
+    if let Some(word) = options.iter().find(is_lost) {
         return Err(format!("the option {word} is not supported"));
     }
     let kind = match *kind {
