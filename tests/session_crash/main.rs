@@ -39,7 +39,7 @@ fn dir_crash_checks_see_what_is_left_and_what_is_half() {
     let host = Host::on_directories();
     let words = host.words(&["begin", "demo", "-n", "work"]);
     let seen = tracer::run(&words, None).seen;
-    let mounted = seen.iter().rev().find(|seen| seen.point.call == "mount").unwrap();
+    let mounted = seen.iter().rev().find(|seen| seen.point.call == "move_mount").unwrap();
     host.zchroot(["end", "work"]).ok();
     assert!(host.remains().is_empty(), "{:?}", host.remains());
     let run = tracer::run(&words, Some((mounted.point.clone(), Blow::KillAll)));
