@@ -27,7 +27,7 @@ use history::History;
 
 const BOOT: &str = include_str!("../../crash/boot.sh");
 /// In the normal run as many kills as fit in this time.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(75);
 const LONG_KILLS: usize = 100;
 /// The stock kernel under emulation takes half a minute to boot.
 const QEMU_KILLS: usize = 10;
