@@ -65,7 +65,7 @@ use crate::store::{
     SessionId, SessionTree, Settled, Space, Store, TemplateName, Tree, VersionId, pointer,
 };
 use crate::sys::{effect, file, tree};
-pub(crate) use mount::is_upper;
+pub(crate) use mount::{bind, is_upper};
 use session::Base;
 
 /// The store on directories.

@@ -5,12 +5,14 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::memory::Upper;
 use super::overlay::{self, Layers};
@@ -18,7 +20,6 @@ use super::{DirStore, failed, gone, place, session};
 use crate::store::{Error, MountOptions, Result, SessionId, Tree};
 use crate::sys::mount::{Access, Detached};
 use crate::sys::{effect, mountinfo};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 /// How long directories of an overlay may be held by a mount that is on its way out.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ pub(super) fn mount(store: &DirStore, tree: &Tree, at: &Path, options: MountOpti
                 Tree::Image(image) => source != store.image_draft(image),
                 other => matches!(other, Tree::Version(..)),
             };
-            bind(&dir, at, options, read_only).map_err(failed("mount", &source))
+            bind(dir.as_fd(), at, options, read_only).map_err(failed("mount", &source))
         }
     }
 }
@@ -78,11 +79,12 @@ fn mount_session(store: &DirStore, session: &SessionId, at: &Path, options: Moun
     Err(last.unwrap_or_else(|| gone("mount", &base.place(store))))
 }
 
-fn bind(dir: &File, at: &Path, options: MountOptions, read_only: bool) -> io::Result<()> {
+/// Shows an open directory at another place. What is mounted below it is not shown.
+pub(crate) fn bind(dir: BorrowedFd<'_>, at: &Path, options: MountOptions, read_only: bool) -> io::Result<()> {
     let access = Access { read_only, no_exec: false, allow_suid: !options.nosuid, allow_dev: !options.nodev };
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let point = rustix::fs::open(at, flags, Mode::empty())?;
-    Detached::bind_open(dir.as_fd(), access)?.attach(point.as_fd())?;
+    Detached::bind_open(dir, access)?.attach(point.as_fd())?;
     Ok(())
 }
 

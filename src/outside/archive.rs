@@ -11,13 +11,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
 use serde::{Deserialize, Serialize};
 
-use super::{failed, make_folder, remove_in};
+use super::{distrust, failed, make_folder, remove_in};
 use crate::store::{Error, ErrorKind, Result, SessionId};
 use crate::sys::program::{self, HostProgram};
 use crate::sys::{effect, file};
 
 const TREE: &str = "tree";
-const OTHER_WRITE: u32 = 0o002;
 /// Endings of names, and how tar(1) is told what they stand for.
 const PACKINGS: [(&[&str], &[&str]); 7] = [
     (&[".tar"], &[]),
@@ -48,11 +47,8 @@ pub(super) fn look(path: &Path, is_source: bool) -> Result<Seen> {
     if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
         return refuse("it is no file");
     }
-    if stat.st_uid != 0 {
-        return refuse("it does not belong to root");
-    }
-    if stat.st_mode & OTHER_WRITE != 0 {
-        return refuse("everybody may write it");
+    if let Some(why) = distrust(stat.st_uid, stat.st_mode) {
+        return refuse(why);
     }
     if is_source && packing(path).is_none() {
         return refuse("it could not be packed again: its name does not say how");

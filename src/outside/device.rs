@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::FileType;
 
-use super::failed;
+use super::{distrust, failed};
 use crate::store::{Error, ErrorKind, Result};
 use crate::sys::mount::Inert;
 use crate::sys::program::{self, HostProgram};
@@ -17,11 +17,7 @@ pub(super) fn check(path: &Path, looped: bool) -> Result<()> {
     let refuse = |why| Err(Error::new(ErrorKind::Other, "use", path.display().to_string(), why));
     match (FileType::from_raw_mode(stat.st_mode), looped) {
         (FileType::BlockDevice, _) => Ok(()),
-        (FileType::RegularFile, true) if stat.st_uid != 0 => refuse("it does not belong to root"),
-        (FileType::RegularFile, true) if stat.st_mode & super::OTHER_WRITE != 0 => {
-            refuse("everybody may write it")
-        }
-        (FileType::RegularFile, true) => Ok(()),
+        (FileType::RegularFile, true) => distrust(stat.st_uid, stat.st_mode).map_or(Ok(()), refuse),
         (_, true) => refuse("it is no file"),
         (_, false) => refuse("it is no block device"),
     }

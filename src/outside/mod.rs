@@ -283,9 +283,17 @@ fn make_folder(folder: &Path) -> Result<()> {
     let refuse = |why| Err(Error::new(ErrorKind::Other, "use", folder.display().to_string(), why));
     match file::stat(folder)? {
         Some(stat) if !stat.is_dir() => refuse("it is no directory"),
-        Some(stat) if stat.uid() != 0 => refuse("it does not belong to root"),
-        Some(stat) if stat.mode() & OTHER_WRITE != 0 => refuse("everybody may write it"),
-        _ => Ok(()),
+        Some(stat) => distrust(stat.uid(), stat.mode()).map_or(Ok(()), refuse),
+        None => Ok(()),
+    }
+}
+
+/// Why something of this owner and mode is not the administrator's alone.
+fn distrust(uid: u32, mode: u32) -> Option<&'static str> {
+    match (uid, mode & OTHER_WRITE) {
+        (0, 0) => None,
+        (0, _) => Some("everybody may write it"),
+        _ => Some("it does not belong to root"),
     }
 }
 

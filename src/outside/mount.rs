@@ -1,12 +1,13 @@
 //! Mounts of trees that lie somewhere on the host, and the place where what has to be mounted first is.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
 use super::failed;
+use crate::dir;
 use crate::store::{MountOptions, Result};
 use crate::sys::file;
 use crate::sys::inroot::Root;
@@ -24,15 +25,15 @@ pub(super) fn open(path: &Path) -> Result<File> {
 
 /// Shows a directory of the host at another place. What is mounted below it is not shown.
 pub(super) fn bind(path: &Path, at: &Path, options: MountOptions) -> Result<()> {
-    let tree = open(path)?;
-    attach(tree.as_fd(), at, access(options)).map_err(failed("mount", path))
+    dir::bind(open(path)?.as_fd(), at, options, false).map_err(failed("mount", path))
 }
 
 /// As [`bind`] with what is mounted below; but for `ours`, the folder of sessions' mounts, of which a copy would keep them.
 pub(super) fn bind_all(path: &Path, at: &Path, ours: Option<&Path>, options: MountOptions) -> Result<()> {
     let tree = open(path)?;
     let point = file::open_dir(at)?;
-    Detached::bind_open_with_all_below(tree.as_fd(), access(options))
+    let access = Access { allow_suid: !options.nosuid, allow_dev: !options.nodev, ..Access::default() };
+    Detached::bind_open_with_all_below(tree.as_fd(), access)
         .and_then(|mount| mount.attach(point.as_fd()))
         .map_err(failed("mount", path))?;
     if let Some(inside) = ours.and_then(|ours| ours.strip_prefix(path).ok()) {
@@ -44,17 +45,8 @@ pub(super) fn bind_all(path: &Path, at: &Path, ours: Option<&Path>, options: Mou
 /// Shows a directory inside a tree, over whatever is at `at`; no symlink in the tree leads out of it.
 pub(super) fn bind_inside(tree: &Path, location: &Path, at: &Path) -> Result<()> {
     let top = Root::open(tree)?.resolve(location)?;
-    attach(top.as_fd(), at, Access::default()).map_err(failed("mount", location))
-}
-
-fn attach(tree: BorrowedFd<'_>, at: &Path, access: Access) -> std::io::Result<()> {
-    let mount = Detached::bind_open(tree, access)?;
-    let point = file::open_dir(at).map_err(|error| error.source)?;
-    mount.attach(point.as_fd()).map(drop)
-}
-
-fn access(options: MountOptions) -> Access {
-    Access { allow_suid: !options.nosuid, allow_dev: !options.nodev, ..Access::default() }
+    let inert = MountOptions { nosuid: true, nodev: true, ..MountOptions::default() };
+    dir::bind(top.as_fd(), at, inert, false).map_err(failed("mount", location))
 }
 
 /// Mounts something in `staging` for as long as `work` takes: whatever `work` made of it holds what it needs. It is closed

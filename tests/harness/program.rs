@@ -233,3 +233,17 @@ impl std::fmt::Display for Done {
         write!(f, "stderr: {}", self.stderr)
     }
 }
+
+/// Just this on stdout, nothing on stderr, status 0.
+#[track_caller]
+pub fn gives(done: Done, stdout: &str) {
+    let done = done.ok();
+    assert_eq!((done.text().as_str(), done.stderr.as_str()), (stdout, ""), "{done}");
+}
+
+/// Nothing on stdout, just this on stderr, status 1.
+#[track_caller]
+pub fn refuses(done: Done, stderr: &str) {
+    let done = done.exits(1);
+    assert_eq!((done.text().as_str(), done.stderr.as_str()), ("", stderr), "{done}");
+}

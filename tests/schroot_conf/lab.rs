@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use crate::harness::program::Order;
+pub(crate) use crate::harness::program::{gives, refuses};
 use crate::harness::{Done, tree};
 use crate::world::World;
 
@@ -109,20 +110,6 @@ impl Lab {
         self.shell("ls -A /var/lib/schroot/union/overlay /var/lib/schroot/union/underlay /var/lib/schroot/unpack 2>/dev/null | grep -v : | grep . || true").prints("");
         self.world.assert_nothing_left();
     }
-}
-
-/// Just this on stdout, nothing on stderr, status 0.
-#[track_caller]
-pub(crate) fn gives(done: Done, stdout: &str) {
-    let done = done.ok();
-    assert_eq!((done.text().as_str(), done.stderr.as_str()), (stdout, ""), "{done}");
-}
-
-/// Nothing on stdout, just this on stderr, status 1.
-#[track_caller]
-pub(crate) fn refuses(done: Done, stderr: &str) {
-    let done = done.exits(1);
-    assert_eq!((done.text().as_str(), done.stderr.as_str()), ("", stderr), "{done}");
 }
 
 const PROFILE: &str = "version = 1

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::harness::Done;
 use crate::harness::program::Order;
+pub(crate) use crate::harness::program::{gives, refuses};
 use crate::world::World;
 #[cfg(feature = "zfs")]
 use crate::zfs_pool::Pool;
@@ -147,18 +148,4 @@ impl Lab {
         assert!(!gone.text().contains("draft ") && !gone.text().contains("commands of "), "{gone}");
         self.world.assert_nothing_left();
     }
-}
-
-/// Just this on stdout, nothing on stderr, status 0.
-#[track_caller]
-pub(crate) fn gives(done: Done, stdout: &str) {
-    let done = done.ok();
-    assert_eq!((done.text().as_str(), done.stderr.as_str()), (stdout, ""), "{done}");
-}
-
-/// Nothing on stdout, just this on stderr, status 1.
-#[track_caller]
-pub(crate) fn refuses(done: Done, stderr: &str) {
-    let done = done.exits(1);
-    assert_eq!((done.text().as_str(), done.stderr.as_str()), ("", stderr), "{done}");
 }
