@@ -96,7 +96,15 @@ fn archives() -> Result<PathBuf> {
 /// The words after `cargo` that build one target with the library in it.
 pub fn program_of<'a>(build: &[&'a str]) -> Vec<&'a str> {
     // libnvpair writes XDR, which glibc has given up; no crate knows that.
-    [&["rustc"], build, &["--", "-C", "link-arg=-ltirpc"]].concat()
+    [program_without(build), vec!["-C", "link-arg=-ltirpc"]].concat()
+}
+
+/// The words after `cargo` that build one target as it is released, but for the library.
+pub fn program_without<'a>(build: &[&'a str]) -> Vec<&'a str> {
+    // The path is relative to the workspace, in which cargo runs the compiler. Relocations that are packed are fewer pages to
+    // read at each start; glibc does that since 2.36.
+    let link = ["-L", "native=xtask/link", "-C", "link-arg=-Wl,-z,pack-relative-relocs"];
+    [&["rustc"], build, &["--"], &link].concat()
 }
 
 /// Takes the archives alone: beside a shared library the linker would take that.

@@ -17,7 +17,7 @@ pub fn program(root: &Path, target: &Path, no_zfs: bool) -> Result<PathBuf> {
     let words = ["--release", "--locked", "--package", "zchroot", "--bin", "zchroot", "--config", strip];
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     if no_zfs {
-        cargo.arg("build").args(words).arg("--no-default-features");
+        cargo.args(libzfs::program_without(&[&words[..], &["--no-default-features"]].concat()));
     } else {
         cargo.args(libzfs::program_of(&words)).envs(libzfs::provide_static()?);
     }
