@@ -25,6 +25,8 @@ use crate::sys::privilege::with_files_of;
 use crate::sys::reflink::{self, Shared, Way};
 
 const LOOK: Duration = Duration::from_millis(100);
+/// So many questions are answered at once.
+const BATCH: usize = 8;
 /// So much of a clone is read at once.
 const AHEAD: u64 = 2 << 20;
 
@@ -176,7 +178,7 @@ impl<'a> Lender<'a> {
     /// Answers the questions that came; `false` if the worker has ended, or does not keep to the rules: there is nothing
     /// more to say to it.
     fn listen(&mut self, wire: &OwnedFd) -> io::Result<bool> {
-        for _ in 0..MOST_ASKED {
+        for _ in 0..BATCH {
             match wire::hear(wire)? {
                 Heard::Question(source, path, to) => {
                     let answer = self.answer(source, &path, to.as_fd());

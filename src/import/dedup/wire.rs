@@ -1,10 +1,11 @@
 //! What the worker that unpacks and its parent say to each other: questions, and an answer to each, in their order.
 //!
-//! A question is one datagram: the number of a source and a path in it, with the empty file that is to be like the one
+//! A question is one message: the number of a source and a path in it, with the empty file that is to be like the one
 //! at that path. An empty path is a complaint: what was cloned from that source cannot be read. Answers come several in
-//! one datagram. The worker may ask [`MOST_ASKED`] times before it has to listen, so neither end ever has more
-//! datagrams waiting than a socket takes (`net.unix.max_dgram_qlen`, 10 unless somebody changed it). The worker handles a
-//! hostile archive: its questions are taken for no more than wishes.
+//! one message. It is a stream, for sockets that keep messages apart take no more than ten of them
+//! (`net.unix.max_dgram_qlen`); nothing reads past a message with a file, so they do not run together. The worker may ask
+//! [`MOST_ASKED`] times before it has to listen. It handles a hostile archive: its questions are taken for no more than
+//! wishes.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -20,7 +21,7 @@ use rustix::net::{
 /// The number of a source, and a path.
 const LONGEST: usize = 1 + 4096;
 /// Questions that may wait for their answers.
-pub(super) const MOST_ASKED: usize = 8;
+pub(super) const MOST_ASKED: usize = 64;
 const ANSWER: usize = 5;
 
 /// What came over the wire.
@@ -54,7 +55,7 @@ pub(super) enum Answer {
 /// The two ends of a new wire.
 pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC;
-    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
 /// Asks for the file `path` of a source.
@@ -71,7 +72,7 @@ pub(super) fn ask(wire: impl AsFd, source: u8, path: &[u8], file: BorrowedFd<'_>
 /// Waits for answers, and adds them to those that came before.
 pub(super) fn listen(wire: impl AsFd, answers: &mut VecDeque<Answer>) -> io::Result<()> {
     let mut bytes = [0; MOST_ASKED * ANSWER];
-    let (_, length) = retry(|| rustix::net::recv(&wire, &mut bytes, RecvFlags::TRUNC))?;
+    let (_, length) = retry(|| rustix::net::recv(&wire, &mut bytes, RecvFlags::empty()))?;
     let (whole, rest) = bytes.get(..length).ok_or(Errno::PROTO)?.as_chunks::<ANSWER>();
     if whole.is_empty() || !rest.is_empty() {
         return Err(Errno::PIPE.into());
@@ -109,7 +110,7 @@ pub(super) fn hear(wire: impl AsFd) -> io::Result<Heard> {
     })
 }
 
-/// Answers as many as fit into one datagram; they are gone from `answers`. `false` if the other end does not listen now.
+/// Answers; what is sent is gone from `answers`. `false` if the other end does not listen now.
 pub(super) fn answer(wire: impl AsFd, answers: &mut Vec<Answer>) -> io::Result<bool> {
     while !answers.is_empty() {
         let now = answers.len().min(MOST_ASKED);
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_nobody_listens_to_are_kept_and_more_than_fit_come_one_after_the_other() {
+    fn answers_that_nobody_listens_to_are_kept_and_come_later() {
         let (ours, theirs) = pair().unwrap();
         let mut sent = 0;
         let mut answers = loop {
@@ -227,10 +228,19 @@ mod tests {
         while heard.len() < sent + MOST_ASKED + 2 {
             listen(&theirs, &mut heard).unwrap();
         }
-        assert_eq!(
-            (heard[sent - 1], heard[sent], heard[sent + 1]),
-            (Answer::Nothing, Answer::Nothing, Answer::Failed(5))
-        );
+        assert_eq!((heard[sent], heard[sent + 1]), (Answer::Nothing, Answer::Failed(5)));
+    }
+
+    #[test]
+    fn as_many_questions_as_one_may_ask_are_under_way_without_an_answer() {
+        let (ours, theirs) = pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        for number in 0..u8::try_from(MOST_ASKED).unwrap() {
+            ask(&theirs, number, b"usr/share/some/path", file.as_fd()).unwrap();
+        }
+        for number in 0..u8::try_from(MOST_ASKED).unwrap() {
+            assert_eq!(question(&ours).0, number);
+        }
     }
 
     #[test]
@@ -240,9 +250,7 @@ mod tests {
         assert!(matches!(hear(&ours).unwrap(), Heard::End));
         let mut heard = VecDeque::new();
         let errno = |error: io::Error| error.raw_os_error();
-        for (bytes, wanted) in
-            [(&b"\x09...."[..], libc::EPROTO), (b"\x01...", libc::EPIPE), (&[1; 45], libc::EPROTO)]
-        {
+        for (bytes, wanted) in [(&b"\x09...."[..], libc::EPROTO), (b"\x01...", libc::EPIPE)] {
             rustix::net::send(&ours, bytes, SendFlags::empty()).unwrap();
             assert_eq!(errno(listen(&theirs, &mut heard).unwrap_err()), Some(wanted), "{bytes:?}");
         }
