@@ -384,7 +384,7 @@ fn dir_dedup_btrfs_an_image_that_is_damaged_is_named_and_its_files_are_unpacked(
     let list = lab.host().zchroot(["image", "list", "--json"]).ok().json();
     let mut images = list["images"].as_array().unwrap().iter();
     let saved = images.find(|image| image["digest"] == second.as_str()).unwrap()["saved"].as_u64().unwrap();
-    assert!(saved >= 300_000 && saved < 3_000_000, "{saved}");
+    assert!((300_000..3_000_000).contains(&saved), "{saved}");
 }
 
 /// Two encrypted datasets have no key in common: copy_file_range copies and does not say so. That is seen, and is
