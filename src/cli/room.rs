@@ -8,7 +8,7 @@ use super::error::Error;
 use super::{output, source};
 use crate::source::Keep;
 use crate::space::{self, Failure, Item, KeepOf, Sweep, Swept};
-use crate::store::{Outcome, Space, TemplateName};
+use crate::store::{Outcome, Progress, Space, TemplateName};
 use crate::sys::file;
 use crate::sys::lock::{self, Lock};
 use crate::sys::privilege::raised;
@@ -18,6 +18,10 @@ use crate::sys::signals;
 const TURN: Duration = Duration::from_secs(120);
 /// How often to look meanwhile whether a signal has come.
 const LOOK: Duration = Duration::from_millis(500);
+/// Who waits longer than that is told for what.
+const SILENT: Duration = Duration::from_secs(1);
+
+type Take = fn(&Path, Duration) -> file::Result<Option<Lock>>;
 
 /// As [`retrying`], for what fills the store: an import. First attempts go on beside each other, and a second one waits
 /// for them and has the store for itself: else of many for whom there is not room enough each could spoil it for the
@@ -29,16 +33,16 @@ pub(super) fn filling<T>(
     attempt: impl FnMut() -> Result<T, Error>,
 ) -> Result<T, Error> {
     let makers = context.layout.makers_lock();
-    let take = |how: fn(&Path, Duration) -> file::Result<Option<Lock>>| {
+    let take = |how: Take, what: &str| {
         raised(|| {
             lock::make_folder(&context.layout.locks()).ok()?;
-            patiently(&makers, how)
+            patiently(context, &makers, how, what)
         })
     };
-    let beside = take(Lock::take_shared);
+    let beside = take(Lock::take_shared, "wait for an import that needs the store for itself");
     let alone = || {
         drop(beside);
-        take(Lock::take)
+        take(Lock::take, "wait for other imports, to have the store for this one")
     };
     in_turn(context, what, need, alone, attempt)
 }
@@ -89,18 +93,27 @@ fn in_turn<T>(
 /// Waits for who sweeps just now. It is a courtesy: who does not get it in time goes on without it.
 fn my_turn(context: &Context) -> Option<Lock> {
     lock::make_folder(&context.layout.locks()).ok()?;
-    patiently(&context.layout.sweep_lock(), Lock::take)
+    patiently(context, &context.layout.sweep_lock(), Lock::take, "wait for others who make room")
 }
 
-/// Takes a lock when it is its turn; not any more once a signal has asked the program to end.
-fn patiently(lock: &Path, how: fn(&Path, Duration) -> file::Result<Option<Lock>>) -> Option<Lock> {
-    let deadline = Instant::now() + TURN;
-    while signals::asked_to_end().is_none() && Instant::now() < deadline {
-        if let Some(lock) = how(lock, LOOK).ok()? {
-            return Some(lock);
+/// Takes a lock when it is its turn; not any more once a signal has asked the program to end. Who waits is told `what` for.
+fn patiently(context: &Context, lock: &Path, how: Take, what: &str) -> Option<Lock> {
+    let start = Instant::now();
+    let mut progress = None;
+    let mut taken = None;
+    while taken.is_none() && signals::asked_to_end().is_none() && start.elapsed() < TURN {
+        if progress.is_none() && start.elapsed() >= SILENT {
+            progress.insert(context.bar()).start(what, None);
+        }
+        match how(lock, LOOK) {
+            Ok(lock) => taken = lock,
+            Err(_) => break,
         }
     }
-    None
+    if let Some(progress) = &mut progress {
+        progress.finish();
+    }
+    taken
 }
 
 /// As [`retrying`], for what saves work or gives room back: in the last resort the reserve is given up.

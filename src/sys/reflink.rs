@@ -16,6 +16,8 @@ use super::{effect, file};
 
 /// A kernel's table of counts is no longer.
 const LONGEST_TABLE: u64 = 64 << 10;
+/// Read at once to be compared: it stays in the processor's cache.
+const COMPARED: usize = 64 << 10;
 
 /// How blocks are shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,15 @@ pub fn is_possible(dir: BorrowedFd<'_>) -> io::Result<bool> {
 pub fn is_never(error: &io::Error) -> bool {
     let never = [libc::EOPNOTSUPP, libc::ENOSYS, libc::EXDEV, libc::EINVAL, libc::ENOTTY];
     error.raw_os_error().is_some_and(|errno| never.contains(&errno))
+}
+
+/// Whether an error says that what was to be read is damaged, and nothing of what it is read into: EIO, and what file systems
+/// call checksums that do not fit (XFS and ext4 EUCLEAN and EBADMSG, ZFS EBADE).
+#[must_use]
+pub fn is_damage(error: &io::Error) -> bool {
+    let damage =
+        [libc::EIO, libc::EUCLEAN, libc::EBADMSG, libc::EBADE, libc::EILSEQ, libc::ENODATA, libc::EREMOTEIO];
+    error.raw_os_error().is_some_and(|errno| damage.contains(&errno))
 }
 
 /// Makes the empty file `to` one of the content of `from`, of `size` bytes.
@@ -134,15 +145,16 @@ pub fn counts_of(path: &Path) -> Option<String> {
 /// # Errors
 /// As pread(2).
 pub fn same_bytes(file: impl AsFd, offset: u64, bytes: &[u8], buffer: &mut Vec<u8>) -> io::Result<usize> {
-    buffer.resize(bytes.len(), 0);
+    buffer.resize(COMPARED, 0);
     let mut same = 0;
     while same < bytes.len() {
-        let rest = buffer.get_mut(same..).unwrap_or_default();
-        let read = match rustix::io::pread(&file, rest, offset + same as u64) {
+        let most = (bytes.len() - same).min(COMPARED);
+        let room = buffer.get_mut(..most).unwrap_or_default();
+        let read = match rustix::io::pread(&file, room, offset + same as u64) {
             Err(Errno::INTR) => continue,
             other => other?,
         };
-        let (mine, theirs) = (bytes.get(same..same + read), buffer.get(same..same + read));
+        let (mine, theirs) = (bytes.get(same..same + read), buffer.get(..read));
         if read > 0 && mine == theirs {
             same += read;
             continue;

@@ -343,6 +343,50 @@ fn dir_dedup_ext4_nothing_is_shared_and_nothing_is_kept_for_it() {
     remove(&lab, &second);
 }
 
+/// What was cloned cannot be read, for its blocks are damaged: btrfs has checksums. A file that is held whole, and one that is
+/// compared as it comes.
+#[test]
+fn dir_dedup_btrfs_an_image_that_is_damaged_is_named_and_its_files_are_unpacked() {
+    use std::os::unix::fs::FileExt;
+    let lab = Disk::make("btrfs");
+    let tree = lab.host().path().join("tree");
+    harness::tree::make(&tree);
+    std::fs::create_dir_all(tree.join("usr/share")).unwrap();
+    let sizes = [200_000, 3_000_000, 300_000];
+    for (seed, size) in sizes.into_iter().enumerate() {
+        std::fs::write(tree.join(format!("usr/share/{seed}")), noise(size, seed as u64)).unwrap();
+    }
+    let (one, two) = (archive(&lab, "one"), archive(&lab, "two"));
+    let (first, _) = import(&lab, &one);
+    lab.used();
+    let (whole, large) = (noise(200_000, 0), noise(3_000_000, 1));
+    let disk = std::fs::File::options().read(true).write(true).open(lab.host().path().join("disk")).unwrap();
+    for block in [&whole[100 * 1024 - 2048..][..4096], &large[2_097_152..][..4096]] {
+        let mut found = 0;
+        let mut mib = vec![0; usize::try_from(MIB).unwrap()];
+        for at in (0..512 * MIB).step_by(mib.len()) {
+            disk.read_exact_at(&mut mib, at).unwrap();
+            for offset in
+                (0..mib.len()).step_by(512).filter(|offset| mib[*offset..].starts_with(&block[..512]))
+            {
+                disk.write_all_at(b"damaged", at + offset as u64).unwrap();
+                found += 1;
+            }
+        }
+        assert_eq!(found, 1);
+    }
+    let done = lab.host().zchroot(["image", "import", two.to_str().unwrap()]).ok();
+    let done = done.says(&format!("image {} is damaged", &first[..12]));
+    assert_eq!(done.stderr.matches("is damaged").count(), 1);
+    let second = done.text();
+    archive(&lab, "two");
+    assert_right(&lab, &second);
+    let list = lab.host().zchroot(["image", "list", "--json"]).ok().json();
+    let mut images = list["images"].as_array().unwrap().iter();
+    let saved = images.find(|image| image["digest"] == second.as_str()).unwrap()["saved"].as_u64().unwrap();
+    assert!((300_000..3_000_000).contains(&saved), "{saved}");
+}
+
 /// Two encrypted datasets have no key in common: copy_file_range copies and does not say so. That is seen, and is
 /// nothing saved.
 #[test]

@@ -31,6 +31,7 @@ on_both! {
     dir_image_that_something_is_cloned_from_stays zfs_image_that_something_is_cloned_from_stays busy;
     dir_image_of_which_a_template_is_made_may_go_or_is_live zfs_image_of_which_a_template_is_made_may_go_or_is_live
         template;
+    dir_image_import_that_waits_for_others_says_so zfs_image_import_that_waits_for_others_says_so waits;
     dir_image_session_has_nothing_to_be_compared_with zfs_image_session_has_nothing_to_be_compared_with diff;
 }
 
@@ -51,6 +52,24 @@ pub(crate) fn import(host: &Host, archive: &str) -> String {
 
 pub(crate) fn images(host: &Host) -> Vec<serde_json::Value> {
     host.zchroot(["image", "list", "--json"]).ok().json()["images"].as_array().unwrap().clone()
+}
+
+/// Somebody whose first attempt had no room has the store for himself.
+fn waits(host: &Host) {
+    let path = archive(host, "one");
+    let text = "wait for an import that needs the store for itself";
+    let done = host.zchroot(["run", "--image", &path, "-d", "/", "--", "true"]).ok();
+    assert!(!done.stderr.contains(text), "{}", done.stderr);
+    import(host, &path);
+    let locks = host.at("/run/zchroot/lock");
+    let makers =
+        std::fs::File::options().write(true).create(true).truncate(false).open(locks.join("makers")).unwrap();
+    makers.lock().unwrap();
+    let waiting = host.order(["run", "--image", &path, "-d", "/", "--", "cat", "srv/text"]).start();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    drop(makers);
+    let done = waiting.finish().ok();
+    assert_eq!((done.text().as_str(), done.stderr.matches(text).count()), ("one", 1), "{}", done.stderr);
 }
 
 fn life(host: &Host) {

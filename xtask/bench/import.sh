@@ -21,14 +21,7 @@ umoci repack --refresh-bundle --image "$archives/oci:it" "$WORK/bundle"
 rm -r "$WORK/bundle/rootfs/usr/share/perl5"
 umoci repack --image "$archives/oci:it" "$WORK/bundle"
 rm -rf --one-file-system -- "$WORK/bundle"
-# The same tree some time later, and stores on file systems that share blocks, which have the first image already.
-cp -a "$WORK/tree" "$WORK/later"
-rm -r "$WORK/later/usr/share/perl5"
-echo more >>"$WORK/later/etc/passwd"
-head -c 8388608 /dev/urandom >"$WORK/later/srv/own"
-tar -C "$WORK/later" --xattrs --xattrs-include='*' --numeric-owner -cf "$archives/latertar" .
-mksquashfs "$WORK/later" "$archives/latersquashfs" -noappend -quiet -no-progress
-rm -rf --one-file-system -- "$WORK/later"
+later
 find "$archives" -type f -exec cat {} + >/dev/null
 sharing=(xfs btrfs)
 for kind in "${sharing[@]}"; do
@@ -39,11 +32,8 @@ for kind in "${sharing[@]}"; do
     undo+=("umount -R -- '$WORK/$kind'")
     mkdir -m 755 "$WORK/$kind/root"
     "$ZCHROOT" --root "$WORK/$kind/root" -q init >/dev/null
-    "$ZCHROOT" --root "$WORK/$kind/root" -q image import "$archives/tar"
-    "$ZCHROOT" --root "$WORK/$kind/root" image import "$archives/latertar" 2>&1 | tee -a "$RESULTS/shared"
+    again_in "$kind" "$ZCHROOT --root $WORK/$kind/root"
 done
-first=$(sha256sum "$archives/tar" | cut -c1-64)
-
 # Programs, for hyperfine starts no shell.
 cat >"$WORK/clear" <<END
 #!/bin/bash
@@ -51,23 +41,6 @@ set -- '$WORK/root/var/lib/zchroot/store/images'/*
 [ ! -e "\$1" ] || ${zchroot[*]} -q image remove "\${@##*/}"
 rm -rf --one-file-system -- '$WORK/out'
 sync
-END
-cat >"$WORK/clear-again" <<END
-#!/bin/bash
-for image in '$WORK'/\$1/root/var/lib/zchroot/store/images/*; do
-    [ "\${image##*/}" = $first ] || '$ZCHROOT' --root '$WORK'/\$1/root -q image remove "\${image##*/}"
-done
-rm -rf --one-file-system -- '$WORK'/\$1/out
-sync
-END
-cat >"$WORK/theirs-again" <<END
-#!/bin/bash
-set -e
-case \$2 in
-tar) mkdir '$WORK'/\$1/out && tar -C '$WORK'/\$1/out --xattrs --xattrs-include='*' --numeric-owner -xpf $archives/latertar ;;
-squashfs) unsquashfs -quiet -no-progress -dest '$WORK'/\$1/out $archives/latersquashfs ;;
-esac
-[ -z "\$3" ] || sync -f '$WORK'/\$1/out
 END
 cat >"$WORK/theirs" <<END
 #!/bin/bash
@@ -79,7 +52,7 @@ oci) umoci unpack --image "$archives/oci:it" '$WORK/out' ;;
 esac
 [ -z "\$2" ] || sync -f '$WORK/out'
 END
-chmod 755 "$WORK/clear" "$WORK/theirs" "$WORK/clear-again" "$WORK/theirs-again"
+chmod 755 "$WORK/clear" "$WORK/theirs"
 
 time_import() {
     local source=$archives/$2
@@ -87,15 +60,6 @@ time_import() {
     time_one "$1" "import-$2_zchroot_none" '' "$WORK/clear" "${zchroot[*]} -q image import $source" ''
     time_one "$1" "import-$2_$3_none" '' "$WORK/clear" "$WORK/theirs $2" ''
     time_one "$1" "import-$2_$3sync_none" '' "$WORK/clear" "$WORK/theirs $2 sync" ''
-}
-
-# A second image, most of whose files are in the store.
-time_again() {
-    local clear="$WORK/clear-again $2" theirs="$WORK/theirs-again $2 $3"
-    local ours="$ZCHROOT --root $WORK/$2/root -q image import $archives/later$3"
-    time_one "$1" "again-$2-$3_zchroot_none" '' "$clear" "$ours" ''
-    time_one "$1" "again-$2-$3_$4_none" '' "$clear" "$theirs" ''
-    time_one "$1" "again-$2-$3_$4sync_none" '' "$clear" "$theirs sync" ''
 }
 
 cases() {
@@ -106,8 +70,7 @@ cases() {
     time_import "$1" squashfs unsquashfs
     time_import "$1" oci umoci
     for kind in "${sharing[@]}"; do
-        time_again "$1" "$kind" tar tar
-        time_again "$1" "$kind" squashfs unsquashfs
+        time_again "$1" "$kind"
     done
     cat /proc/loadavg >>"$RESULTS/load"
 }

@@ -21,14 +21,16 @@ use std::rc::Rc;
 use sha2::{Digest as _, Sha256};
 
 /// So much of a file's content is digested.
-pub(in crate::import) const HEAD: usize = 64 << 10;
+pub(in crate::import) const HEAD: usize = 16 << 10;
 /// Files beyond so many are not in an index.
 const MOST: usize = 2 << 20;
 /// And no more names than fit into these.
 const MOST_BYTES: u64 = 256 << 20;
-const MARK: [u8; 8] = *b"zchroot1";
+const MARK: [u8; 8] = *b"zchroot2";
 const RECORD: usize = 16;
 const END: u64 = 24;
+/// Names are written, and records, so many bytes at once.
+const PIECE: usize = 64 << 10;
 /// Records that are read at once.
 const WINDOW: u64 = 64;
 const LONGEST_NAME: usize = 4095;
@@ -70,7 +72,7 @@ impl Writer {
         self.records.push((key, self.at + self.buffer.len() as u64));
         self.buffer.extend(length.to_le_bytes());
         self.buffer.extend(path);
-        if self.buffer.len() >= HEAD { self.flush() } else { Ok(()) }
+        if self.buffer.len() >= PIECE { self.flush() } else { Ok(()) }
     }
 
     /// Writes what makes it an index.
@@ -79,7 +81,7 @@ impl Writer {
         let start = self.at;
         let mut records = std::mem::take(&mut self.records);
         records.sort_unstable();
-        for part in records.chunks(HEAD / RECORD) {
+        for part in records.chunks(PIECE / RECORD) {
             for (Key(key), at) in part {
                 self.buffer.extend(key.to_le_bytes());
                 self.buffer.extend(at.to_le_bytes());

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! index.rs     which files an image has, by what is in them; beside its record
-//! borrower.rs  in the worker that unpacks: finds a file, asks for it, compares it with what the archive says
+//! borrower.rs  in the worker that unpacks: each file as it comes, compared with what the archive says
+//! asker.rs     finds a file in the indexes, and asks for it
 //! wire.rs      how it asks
 //! lender.rs    in its parent: opens the file in the other image and clones it
 //! ```
@@ -25,6 +26,7 @@
 //! **Crash rule.** Nothing of this has a name until the image is complete: a clone is a file of the draft, and the new
 //! index has none until the record stands. The index is part of the record, and goes with it.
 
+mod asker;
 mod borrower;
 mod index;
 mod lender;
@@ -48,6 +50,8 @@ pub(super) struct Loan {
     wire: Rc<OwnedFd>,
     indexes: Vec<Rc<File>>,
     out: Rc<File>,
+    /// Nothing may be written while a file is cloned: what is written is counted then.
+    still: bool,
 }
 
 impl Loan {

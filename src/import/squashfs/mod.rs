@@ -162,6 +162,6 @@ impl Walk<'_> {
         let tree = &mut self.site.tree;
         let file = tree.new_file(path, content.size)?;
         self.contents.write(&mut content, tree, &file)?;
-        tree.close_file(&file, attributes)
+        tree.close_file(file, attributes)
     }
 }

@@ -33,7 +33,11 @@ impl Notes {
 /// Sets all on an open file or directory.
 pub(super) fn set_on_fd(fd: BorrowedFd<'_>, attributes: &Attributes, notes: &mut Notes) -> io::Result<()> {
     let (uid, gid) = owner(attributes)?;
-    rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+    // Most files are root's as they are made, and to say so again is a transaction of the file system.
+    let now = rustix::fs::fstat(fd)?;
+    if (now.st_uid, now.st_gid) != (uid.as_raw(), gid.as_raw()) {
+        rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+    }
     rustix::fs::fchmod(fd, Mode::from_raw_mode(attributes.mode))?;
     set_xattrs(attributes, notes, |name, value| rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()))?;
     Ok(rustix::fs::futimens(fd, &times(attributes))?)

@@ -291,10 +291,12 @@ fn unpack(
     worker::confine(root, CAPABILITIES)?;
     let tree = Tree::new(beat.clone(), loan.map(Borrower::new))?;
     let mut site = Site { tree, beat: beat.clone(), entry: Vec::new() };
-    let done = job(&mut site);
-    entry.clone_from(&site.entry);
+    let done = job(&mut site).and_then(|()| {
+        site.entry.clear();
+        site.tree.finish()
+    });
+    *entry = site.tree.failed.take().unwrap_or(site.entry);
     done?;
-    site.tree.finish()?;
     for note in site.tree.notes.iter() {
         beat.say(&Message::Note(note.clone()))?;
     }

@@ -33,6 +33,8 @@ pub(in crate::import) struct Tree {
     beat: Beat,
     /// Clones what another image has already.
     borrower: Option<Borrower>,
+    /// The file that failed, if it is none of the entry that is being made.
+    pub(in crate::import) failed: Option<Vec<u8>>,
     pub(in crate::import) saved: u64,
     pub(in crate::import) bytes: u64,
     pub(in crate::import) files: u64,
@@ -84,6 +86,7 @@ impl Tree {
             chunk: vec![0; CHUNK],
             beat,
             borrower,
+            failed: None,
             saved: 0,
             bytes: 0,
             files: 0,
@@ -118,6 +121,7 @@ impl Tree {
     /// Gives the directories what they shall look like. The end of the work.
     pub(in crate::import) fn finish(&mut self) -> io::Result<()> {
         let _work = self.beat.at(Place::Store);
+        self.settle(true)?;
         self.last = None;
         for (path, attributes) in std::mem::take(&mut self.directories) {
             self.set_directory(&path, &attributes)?;
@@ -231,8 +235,7 @@ impl Tree {
                 self.piece(&file, 0, member.size, data)?;
             }
         }
-        self.end(&file)?;
-        attributes::set_on_fd(file.0.as_fd(), &member.attributes, &mut self.notes)
+        self.end(file, &member.attributes)
     }
 
     fn make_file(&mut self, path: &[u8]) -> io::Result<NewFile> {
@@ -279,8 +282,42 @@ impl Tree {
         }
     }
 
-    fn end(&mut self, file: &NewFile) -> io::Result<()> {
-        self.borrower.as_mut().map_or(Ok(()), |borrower| borrower.end(file.0.as_fd()))
+    /// All of the file came; if it is a clone that is not compared yet, it looks like this later.
+    fn end(&mut self, file: NewFile, looks: &Attributes) -> io::Result<()> {
+        if self.borrower.as_ref().is_some_and(Borrower::is_short) {
+            self.interrupt(&file)?;
+        }
+        let file = match &mut self.borrower {
+            Some(borrower) => borrower.end(file.0, looks),
+            None => Some(file.0),
+        };
+        match file {
+            Some(file) => attributes::set_on_fd(file.as_fd(), looks, &mut self.notes),
+            None => self.settle(false),
+        }
+    }
+
+    fn interrupt(&mut self, file: &NewFile) -> io::Result<()> {
+        self.settle(true)?;
+        self.borrower.as_mut().map_or(Ok(()), |borrower| borrower.interrupt(file.0.as_fd()))
+    }
+
+    /// Brings files that are held to their end: while too many are, or all.
+    fn settle(&mut self, all: bool) -> io::Result<()> {
+        while let Some(settled) = self.borrower.as_mut().and_then(|borrower| borrower.settle(all)) {
+            let looks = &settled.looks;
+            let done = settled
+                .done
+                .and_then(|()| attributes::set_on_fd(settled.file.as_fd(), looks, &mut self.notes));
+            if done.is_err() {
+                self.failed = Some(settled.path);
+            }
+            done?;
+            // Each is a piece of work of its own.
+            drop(self.beat.at(Place::Elsewhere));
+            self.beat.alive()?;
+        }
+        Ok(())
     }
 
     /// A piece of work that is done elsewhere than in the tree's own calls.
@@ -296,15 +333,16 @@ impl Tree {
     /// Makes a file as long as it will be; what is not put is a hole.
     pub(in crate::import) fn set_length(&mut self, file: &NewFile, length: u64) -> io::Result<()> {
         let _work = self.beat.at(Place::Store);
-        if let Some(borrower) = &mut self.borrower {
-            borrower.interrupt(file.0.as_fd())?;
-        }
+        self.interrupt(file)?;
         Ok(rustix::fs::ftruncate(&file.0, length)?)
     }
 
     /// Writes a piece of a file.
     pub(in crate::import) fn put(&mut self, file: &NewFile, offset: u64, piece: &[u8]) -> io::Result<()> {
         let _work = self.beat.at(Place::Store);
+        if self.borrower.as_ref().is_some_and(|borrower| borrower.must_know(offset, piece)) {
+            self.settle(true)?;
+        }
         match &mut self.borrower {
             Some(borrower) => borrower.put(file.0.as_fd(), offset, piece)?,
             None => write_at(file.0.as_fd(), piece, offset)?,
@@ -314,11 +352,10 @@ impl Tree {
     }
 
     /// Gives a file what it shall look like.
-    pub(in crate::import) fn close_file(&mut self, file: &NewFile, looks: &Attributes) -> io::Result<()> {
+    pub(in crate::import) fn close_file(&mut self, file: NewFile, looks: &Attributes) -> io::Result<()> {
         let _work = self.beat.at(Place::Store);
         self.files += 1;
-        self.end(file)?;
-        attributes::set_on_fd(file.0.as_fd(), looks, &mut self.notes)
+        self.end(file, looks)
     }
 
     /// Gives a directory what it shall look like, now that all that is in it is made.

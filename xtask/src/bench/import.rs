@@ -14,8 +14,8 @@ use crate::debian::{self, libzfs};
 use crate::program::{self, step};
 
 pub const STAGE: &str = include_str!("../../bench/import.sh");
-/// One run takes seconds, and there are fifteen cases.
-const MOST_ROUNDS: u32 = 6;
+/// One run takes seconds, and there are thirty cases.
+pub const MOST_ROUNDS: u32 = 6;
 const TARGETS: [Target; 8] = [
     target("import-tar", "tar"),
     target("import-targz", "tar"),
@@ -28,7 +28,7 @@ const TARGETS: [Target; 8] = [
 ];
 const MOST_MEMORY: u64 = 200 << 20;
 
-const fn target(operation: &'static str, other: &'static str) -> Target {
+pub const fn target(operation: &'static str, other: &'static str) -> Target {
     Target { operation, profile: NO_PROFILE, other, at_most: 1.0 / 1.3, aim: 1.0 }
 }
 
@@ -78,8 +78,6 @@ fn about(rounds: u32, results: &Path) -> Result<String> {
     let load = std::fs::read_to_string(results.join("load")).context("read what the load was")?;
     let load = load.lines().filter_map(|line| line.split(' ').next()?.parse().ok());
     let load = Spread::of(load).context("the load was not written down")?;
-    let shared = std::fs::read_to_string(results.join("shared")).context("read what was shared")?;
-    let shared = shared_in(&shared).context("nothing was shared")?;
     let line = |command: &mut Command| -> Result<String> {
         Ok(program::output(command)?.lines().next().unwrap_or_default().trim().to_owned())
     };
@@ -98,8 +96,7 @@ fn about(rounds: u32, results: &Path) -> Result<String> {
          the disk (syncfs, the record fsynced). The others end when all is in memory, so they stand there a second time with \
          `sync -f` after them. unsquashfs has a thread for each CPU, the others have one (and a process that decompresses).\n\n\
          A second image that shares most files: the tree some time later, in a store of its own on XFS and on btrfs (loop devices \
-         on files) that has the first one. zchroot clones each file that it has and reads all of it to compare it with the archive \
-         ({shared}); the others write everything.\n",
+         on files) that has the first one. {}",
         line(Command::new("date").args(["-u", "+%Y-%m-%d"]))?,
         line(Command::new("uname").arg("-rm"))?,
         std::thread::available_parallelism()?,
@@ -109,6 +106,22 @@ fn about(rounds: u32, results: &Path) -> Result<String> {
         line(Command::new("tar").arg("--version"))?,
         versions.join(", "),
         line(program::command("hyperfine").arg("--version"))?,
+        about_sharing(results)?,
+    ))
+}
+
+/// What the reader must know of second images.
+///
+/// # Errors
+/// When it was not written down what was shared.
+pub fn about_sharing(results: &Path) -> Result<String> {
+    let shared = std::fs::read_to_string(results.join("shared")).context("read what was shared")?;
+    let shared = shared_in(&shared).context("nothing was shared")?;
+    Ok(format!(
+        "zchroot clones each file that it has and reads all of it to compare it with the archive ({shared}), and ends when all is \
+         on the disk; the others write everything, to memory. The floor is what cloning all files of the first tree and reading \
+         them back takes when it is done one after the other, without an archive: cp -a --reflink=always, and cat of what is \
+         larger than 3.5 KiB.\n"
     ))
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: zchroot against Debian's schroot, on ZFS against the bare system calls, and against tar.
 //!
-//! Three lanes: [`host`] (store `dir`, on this host as root), [`machine`] (store `zfs`, in the uml machine) and [`import`]
-//! (`image import` on this host, against what unpacks the same archive; and its memory, [`memory`]). A lane is one bash script made of `xtask/bench/*.sh`; it lays everything out, has hyperfine time every case in rounds, and takes
+//! Four lanes: [`host`] (store `dir`, on this host as root), [`machine`] (store `zfs`, in the uml machine; and imports into it)
+//! and [`import`] (`image import` on this host, against what unpacks the same archive; and its memory, [`memory`]). A lane is one bash script made of `xtask/bench/*.sh`; it lays everything out, has hyperfine time every case in rounds, and takes
 //! everything away again, also when it fails. What hyperfine wrote is read by [`samples`]; [`table`] compares; [`page`]
 //! keeps docs/bench.md.
 //!
@@ -25,12 +25,14 @@ use crate::program::{self, step};
 
 const LIBRARY: &str = include_str!("../../bench/lib.sh");
 const CASES: &str = include_str!("../../bench/cases.sh");
+const AGAIN: &str = include_str!("../../bench/again.sh");
 /// So many times the cases are gone through: the order spreads whatever else happens on the machine over all of them.
 const ROUNDS: u32 = 6;
 
 /// Measure zchroot against schroot and tar, and write docs/bench.md
 ///
-/// Without an option all lanes: the store dir and imports on this host, as root, and the store zfs in a virtual machine.
+/// Without an option all lanes: the store dir and imports on this host, as root, and the store zfs and imports into it in a
+/// virtual machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only the store on directories, on this host (needs root)
@@ -39,7 +41,7 @@ pub struct Args {
     /// Only the store on ZFS, in a virtual machine
     #[arg(long, conflicts_with = "dir")]
     zfs: bool,
-    /// Only imports, on this host (needs root)
+    /// Only imports: on this host (needs root), and on ZFS in a virtual machine
     #[arg(long, conflicts_with_all = ["dir", "zfs"])]
     import: bool,
     /// How often each case is timed at the least
@@ -71,6 +73,8 @@ pub fn run(args: &Args) -> Result<()> {
     if all || args.import {
         let lane = import::measure(&tree, args.runs)?;
         lane.show_and_keep()?;
+        let lane = machine::measure_imports(&tree, args.runs)?;
+        lane.show_and_keep()?;
     }
     Ok(())
 }
@@ -83,7 +87,7 @@ fn rounds(runs: u32) -> (u32, u32) {
 
 /// What was measured in one lane.
 struct Lane {
-    /// `dir`, `zfs` or `import`.
+    /// `dir`, `zfs`, `import` or `import-zfs`.
     name: &'static str,
     /// What the reader must know, as Markdown.
     about: String,
@@ -115,7 +119,7 @@ fn script(variables: &[(&str, &str)], stage: &str) -> Result<String> {
         }
         script.push_str(&format!("{name}='{value}'\n"));
     }
-    Ok(format!("{script}{LIBRARY}\n{CASES}\n{stage}\nmeasure\n"))
+    Ok(format!("{script}{LIBRARY}\n{CASES}\n{AGAIN}\n{stage}\nmeasure\n"))
 }
 
 /// Builds one target as a release has it; what it made lies in the target directory.
@@ -156,7 +160,7 @@ mod tests {
 
     #[test]
     fn the_scripts_can_be_read_by_bash() {
-        for stage in [host::HOST, host::STAGE, host::MANY, import::STAGE, machine::STAGE] {
+        for stage in [host::HOST, host::STAGE, host::MANY, import::STAGE, machine::STAGE, machine::IMPORTS] {
             let script = script(&[("WORK", "/w"), ("PROFILES", "minimal default")], stage).unwrap();
             program::output(Command::new("bash").args(["-n", "-c", &script])).unwrap();
         }

@@ -34,7 +34,7 @@ pub fn keep(path: &Path, name: &str, section: &str) -> Result<()> {
 
 fn with_section(old: &str, name: &str, section: &str) -> String {
     let mut page = HEAD.to_owned();
-    for lane in ["dir", "zfs", "import"] {
+    for lane in ["dir", "zfs", "import", "import-zfs"] {
         let text = if lane == name { Some(section) } else { section_of(old, lane) };
         if let Some(text) = text {
             page.push_str(&format!("\n{}\n{}\n<!-- end -->\n", mark(lane), text.trim_end()));

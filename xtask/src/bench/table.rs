@@ -6,7 +6,7 @@ use super::samples::{Key, Samples, Spread};
 
 const OURS: &str = "zchroot";
 /// The operations in the order of the table, and what the table calls them.
-const OPERATIONS: [(&str, &str); 19] = [
+const OPERATIONS: [(&str, &str); 21] = [
     ("run", "a whole session around `true`"),
     ("exec", "`true` in a standing session"),
     ("begin", "begin a session"),
@@ -26,9 +26,11 @@ const OPERATIONS: [(&str, &str); 19] = [
     ("again-xfs-squashfs", "import a second squashfs image that shares most files, XFS"),
     ("again-btrfs-tar", "import a second tar archive that shares most files, btrfs"),
     ("again-btrfs-squashfs", "import a second squashfs image that shares most files, btrfs"),
+    ("again-zfs-tar", "import a second tar archive that shares most files, ZFS"),
+    ("again-zfs-squashfs", "import a second squashfs image that shares most files, ZFS"),
 ];
 /// What zchroot is compared with, in the order of the table.
-const OTHERS: [(&str, &str); 11] = [
+const OTHERS: [(&str, &str); 13] = [
     ("directory", "schroot, directory"),
     ("overlay", "schroot, directory with overlay"),
     ("snapshot", "schroot, zfs-snapshot"),
@@ -40,6 +42,8 @@ const OTHERS: [(&str, &str); 11] = [
     ("unsquashfssync", "unsquashfs and sync"),
     ("umoci", "umoci"),
     ("umocisync", "umoci and sync"),
+    ("floor", "cp --reflink and cat"),
+    ("floorsync", "cp --reflink, cat and sync"),
 ];
 /// The profile of cases that have none; it stands for all.
 pub const NO_PROFILE: &str = "none";

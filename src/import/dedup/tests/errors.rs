@@ -112,7 +112,7 @@ fn dir_dedup_any_other_error_ends_the_import_and_leaves_nothing() {
     let import = Import::new();
     let before = import.lab.left();
     for (errno, kind) in [
-        (libc::EIO, ErrorKind::Other),
+        (libc::EPERM, ErrorKind::Other),
         (libc::ENOSPC, ErrorKind::NoRoom),
         (libc::EDQUOT, ErrorKind::NoRoom),
         (libc::EMFILE, ErrorKind::Other),
@@ -120,8 +120,24 @@ fn dir_dedup_any_other_error_ends_the_import_and_leaves_nothing() {
         for name in ["clone file", "open source"] {
             let error = import.failing(name, 3, errno).result.unwrap_err();
             assert_eq!((error.errno(), error.kind()), (Some(errno), kind), "{error}");
-            assert!(error.to_string().contains("usr/share/"), "{error}");
+            // The file that it happened to, and not one that came after it.
+            assert!(error.to_string().contains("\"usr/share/4096\""), "{error}");
             assert_eq!(import.lab.left(), before);
+        }
+    }
+}
+
+#[test]
+fn dir_dedup_an_image_that_is_damaged_costs_its_files_only_and_is_named_once() {
+    let import = Import::new();
+    for errno in [libc::EIO, libc::EUCLEAN, libc::EBADMSG, libc::EBADE] {
+        for name in ["clone file", "open source"] {
+            for nth in 0..CLONED {
+                let done = import.failing(name, nth, errno);
+                assert_eq!(done.count("open source"), CLONED, "{errno}");
+                let missed = all() - import.right(done.result.unwrap());
+                assert!(missed > 0 && SIZES.contains(&usize::try_from(missed).unwrap()), "{errno} {missed}");
+            }
         }
     }
 }

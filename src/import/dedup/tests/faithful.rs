@@ -147,3 +147,91 @@ fn dir_dedup_many_files_need_few_descriptors() {
     drop(first);
     assert_eq!(lab.images().list(0).unwrap().len(), 2);
 }
+
+/// More than is held at once, small and large in turns; every third one is not what it was.
+#[test]
+fn dir_dedup_of_many_files_each_that_was_changed_is_found_and_the_others_are_shared() {
+    for kind in ["xfs", "btrfs"] {
+        let lab = Lab::on(kind);
+        let size = |number: u64| [5000, 90_000, 300_000, 4096, 1_200_000, 16_385][number as usize % 6];
+        let tree = lab.root.path().join("many");
+        std::fs::create_dir_all(tree.join("usr")).unwrap();
+        for number in 0..240 {
+            std::fs::write(tree.join(format!("usr/{number}")), noise(size(number), number)).unwrap();
+        }
+        let first = lab.import(&lab.pack(&tree)).unwrap();
+        std::fs::write(tree.join("usr/one-more"), "x").unwrap();
+        let archive = lab.pack(&tree);
+        let mut shared = 0;
+        for number in 0..240 {
+            let offset = [0, size(number) as u64 / 2, size(number) as u64 - 1][number as usize / 3 % 3];
+            match number % 3 {
+                0 => change(&lab.tree(&first.digest).join(format!("usr/{number}")), offset),
+                _ => shared += size(number) as u64,
+            }
+        }
+        let second = lab.import(&archive).unwrap();
+        assert_eq!(second.saved, shared, "{kind}");
+        for number in 0..240 {
+            let path = lab.tree(&second.digest).join(format!("usr/{number}"));
+            assert!(std::fs::read(path).unwrap() == noise(size(number), number), "{kind} {number}");
+        }
+    }
+}
+
+/// A member that comes again, a link to one that is held, and one in whose place something else comes.
+#[test]
+fn dir_dedup_what_is_held_may_be_linked_to_and_replaced() {
+    use std::os::unix::fs::MetadataExt;
+    let lab = Lab::xfs();
+    lab.import(&lab.archive("first", 1)).unwrap();
+    let tree = lab.source("second", 1);
+    std::fs::hard_link(tree.join("usr/share/65536"), tree.join("usr/share/linked")).unwrap();
+    let archive = lab.pack(&tree);
+    std::fs::write(tree.join("usr/share/65537"), noise(20_000, 3)).unwrap();
+    std::fs::remove_file(tree.join("usr/share/4096")).unwrap();
+    std::os::unix::fs::symlink("1", tree.join("usr/share/4096")).unwrap();
+    let more = ["./usr/share", "./usr/share/65537", "./usr/share/4096", "./usr/share/10000"];
+    run("tar", &[&["-C", text(&tree), "--no-recursion", "-rf", text(&archive)], &more[..]].concat());
+    let second = lab.import(&archive).unwrap();
+    assert_same_tree(&lab.tree(&second.digest), &tree);
+    let links = std::fs::metadata(lab.tree(&second.digest).join("usr/share/linked")).unwrap().nlink();
+    assert_eq!(links, 2);
+}
+
+/// Files that others of the same user sent and nobody took count for the limit of those that may be sent.
+#[test]
+fn dir_dedup_a_file_that_cannot_be_sent_is_written() {
+    let lab = Lab::xfs();
+    lab.import(&lab.archive("first", 1)).unwrap();
+    let archive = lab.archive("second", 1);
+    let (one, _other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    for _ in 0..9 {
+        send_many(&one);
+    }
+    let worker = Worker::fork(&[], || {
+        let limit = rustix::process::Rlimit { current: Some(256), maximum: Some(256) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+        u8::from(!lab.import(&archive).is_ok_and(|ready| ready.saved == 0))
+    });
+    assert_eq!(worker.unwrap().wait().unwrap().exit_status(), Some(0));
+    let digest = lab.images().list(0).unwrap().into_iter().map(|image| image.tree.digest);
+    for digest in digest {
+        for size in SIZES {
+            let path = lab.tree(&digest).join(format!("usr/share/{size}"));
+            assert!(std::fs::read(path).unwrap() == noise(size, 1), "{size}");
+        }
+    }
+}
+
+/// Sends a hundred descriptors that stay under way.
+fn send_many(socket: &std::os::unix::net::UnixDatagram) {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+    use std::os::fd::AsFd as _;
+    let file = tempfile::tempfile().unwrap();
+    let files = [file.as_fd(); 100];
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(100))];
+    let mut along = SendAncillaryBuffer::new(&mut space);
+    assert!(along.push(SendAncillaryMessage::ScmRights(&files)));
+    rustix::net::sendmsg(socket, &[std::io::IoSlice::new(b"x")], &mut along, SendFlags::empty()).unwrap();
+}
