@@ -38,7 +38,7 @@ fn remarks(lab: &Lab, keys: &str) -> String {
 #[test]
 fn clients_defect_a_priority_is_not_worth_a_warning() {
     let keys = "type=directory\ndirectory=TREE\npriority=3\n";
-    mended(|lab| remarks(lab, keys), "", "0 []");
+    mended(|lab| remarks(lab, keys), "0 [Could not parse value ‘3’]", "0 []");
 }
 
 #[test]
@@ -47,7 +47,9 @@ fn clients_defect_the_keys_of_custom_chroots_are_known() {
         let purgeable = remarks(lab, "type=custom\ncustom-session-purgeable=true\n");
         format!("{purgeable}, {}", remarks(lab, "type=custom\ncustom-session-cloneable=true\n"))
     };
-    mended(scenario, "", "0 [], 0 []");
+    let defect = "0 [Configuration key name ‘custom-session-purgeable’ is not a permitted name.], \
+                  1 [Attempt to add facet which is already in use]";
+    mended(scenario, defect, "0 [], 0 []");
 }
 
 /// What is printed of a chroot can be read again.
@@ -61,8 +63,8 @@ fn printed_and_read(lab: &Lab) -> String {
 }
 
 #[test]
-fn clients_defect_a_printed_snapshot_chroot_is_read_without_a_warning() {
-    mended(printed_and_read, "", "0 []");
+fn clients_defect_a_printed_snapshot_chroot_can_be_read_again() {
+    mended(printed_and_read, "1 [Required key ‘zfs-dataset’ is missing]", "0 []");
 }
 
 /// Of each call, whether it does its work and has nothing to remark.

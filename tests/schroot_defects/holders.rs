@@ -13,15 +13,20 @@ fn with(lab: &Lab, name: &str, hold: impl Fn(&str, &str)) -> bool {
 
 fn by_processes(lab: &Lab) -> String {
     let name = lab.define_union("");
-    let quiet = "</dev/null >/dev/null 2>&1 &";
+    let sleep = format!("{} </dev/null >/dev/null 2>&1 &", lab.sleep());
     let directory = with(lab, &name, |_, at| {
-        lab.shell(&format!("cd {at}/etc && sleep 1000 {quiet}"));
+        lab.shell(&format!("cd {at}/etc && {sleep}"));
+        lab.sleeping(1);
     });
+    lab.shell(&format!("pkill -f '{}$' || true", lab.sleep()));
     let file = with(lab, &name, |_, at| {
-        lab.shell(&format!("sleep 1000 3<{at}/etc/passwd {quiet}"));
+        lab.shell(&format!("exec 3<{at}/etc/passwd; {sleep}"));
+        lab.sleeping(1);
     });
+    lab.shell(&format!("pkill -f '{}$' || true", lab.sleep()));
     let root = with(lab, &name, |id, _| {
-        lab.run(id, &format!("mkdir /sub && cp /bin/busybox /sub && chroot /sub /busybox sleep 1000 {quiet}"));
+        lab.run(id, &format!("mkdir /sub; cp /bin/busybox /sub; busybox chroot /sub /busybox {sleep}"));
+        lab.sleeping(1);
     });
     format!("directory {directory}, file {file}, root below {root}")
 }

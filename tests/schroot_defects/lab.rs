@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::call::Told;
 use crate::harness::once::once;
-use crate::harness::tree;
+use crate::harness::{tree, wait_until};
 use crate::host::Host;
 
 /// Who is schroot.
@@ -37,7 +37,7 @@ impl Lab {
         lab.write("/etc/schroot/schroot.conf", "# nothing here\n");
         // Who does not find the name of the host here may wait for seconds, and that is a scenario of its own.
         lab.shell("echo \"127.0.1.1 $(hostname)\" >>/etc/hosts");
-        lab.profile("bare", "", "", "");
+        lab.profile("bare", "/proc /proc none rw,bind 0 0\n/dev /dev none rw,bind 0 0\n", "", "");
         lab
     }
 
@@ -96,6 +96,18 @@ impl Lab {
 
     pub(crate) fn schroot(&self, words: &[&str]) -> Told {
         self.host.root(&[&["schroot"], words].concat())
+    }
+
+    /// A command that does nothing for long, as no other test's does.
+    pub(crate) fn sleep(&self) -> String {
+        format!("sleep {}", 1_000_000 + self.host.number())
+    }
+
+    /// That so many of those run.
+    #[track_caller]
+    pub(crate) fn sleeping(&self, count: usize) {
+        let asked = format!("pgrep -cf '{}$' || true", self.sleep());
+        wait_until("they sleep", || self.shell(&asked) == count.to_string());
     }
 
     /// How a call ends.

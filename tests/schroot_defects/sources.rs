@@ -6,6 +6,7 @@ fn what_scripts_are_told(lab: &Lab) -> String {
     let name = lab.define_union("");
     lab.script("04note", &format!("echo $1 $CHROOT_SESSION_SOURCE >>{}", lab.dir("notes")));
     let id = lab.begin(&format!("source:{name}"));
+    lab.reboot();
     lab.schroot(&["--recover-session", "-c", &id]);
     lab.schroot(&["-e", "-c", &id]).ok();
     lab.shell("cat notes").replace('\n', ", ")
