@@ -32,7 +32,7 @@ for folder in zchroot schroot sbuild; do
     mkdir -p "/var/lib/$folder" "lib/$folder"
     mount --bind "lib/$folder" "/var/lib/$folder"
 done
-install -d -o sbuild -g sbuild -m 2770 /var/lib/sbuild /var/lib/sbuild/build
+! getent passwd sbuild >/dev/null || install -d -o sbuild -g sbuild -m 2770 /var/lib/sbuild /var/lib/sbuild/build
 mkdir -p /var/lib/schroot/session /var/lib/schroot/unpack /var/lib/schroot/union/overlay /var/lib/schroot/union/underlay
 rm -f /etc/schroot/chroot.d/*
 echo "builder:x:64010:64010::$1/home:/bin/sh" >>/etc/passwd

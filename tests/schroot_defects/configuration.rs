@@ -31,7 +31,8 @@ fn remarks(lab: &Lab, keys: &str) -> String {
     lab.define(keys);
     let told = lab.schroot(&["-l"]);
     let last = |line: &str| line.rsplit(": ").next().unwrap_or_default().to_owned();
-    let remarks: Vec<String> = told.stderr.lines().filter(|line| !line.starts_with("I: ")).map(last).collect();
+    let remarks: Vec<String> =
+        told.stderr.lines().filter(|line| !line.starts_with("I: ")).map(last).collect();
     format!("{} [{}]", told.status.unwrap(), remarks.join(" "))
 }
 

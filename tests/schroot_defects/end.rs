@@ -37,7 +37,8 @@ fn clients_defect_an_end_that_failed_half_way_can_be_repeated() {
 fn by_force(lab: &Lab) -> String {
     folder(lab, "archives");
     lab.shell("tar -C chroot -cf archives/sid.tar .");
-    let name = lab.define(&format!("type=file\nfile={}\nsource-root-users=root\n", lab.dir("archives/sid.tar")));
+    let name =
+        lab.define(&format!("type=file\nfile={}\nsource-root-users=root\n", lab.dir("archives/sid.tar")));
     let id = lab.begin(&format!("source:{name}"));
     lab.shell("rm -r archives");
     lab.schroot(&["-e", "-c", &id]);
@@ -49,6 +50,20 @@ fn by_force(lab: &Lab) -> String {
 #[test]
 fn clients_defect_force_ends_what_would_not_end() {
     mended(by_force, "sessions 1", "sessions 0");
+}
+
+/// A script of the administrator's never ends well.
+fn by_force_over_a_script(lab: &Lab) -> String {
+    let id = lab.begin(&lab.define_union(""));
+    lab.script("52bad", "[ $1 != setup-stop ]");
+    assert_eq!(lab.status(&["-e", "-c", &id]), 1);
+    let status = lab.status(&["-e", "-f", "-c", &id]);
+    format!("end {status}, sessions {}", lab.sessions())
+}
+
+#[test]
+fn clients_defect_force_ends_a_session_whose_script_fails() {
+    mended(by_force_over_a_script, "end 1, sessions 1", "end 0, sessions 0");
 }
 
 /// How long it takes to end a session with so many processes that nobody waits for, after some words of a shell.

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::call::Told;
-use crate::harness::once::once;
 use crate::harness::{tree, wait_until};
 use crate::host::Host;
 
@@ -27,13 +26,15 @@ rm -rf /run/schroot /run/zchroot";
 pub(crate) struct Lab {
     pub(crate) host: Host,
     pub(crate) who: Who,
+    _tree: tempfile::TempDir,
 }
 
 impl Lab {
     pub(crate) fn new(who: Who) -> Self {
-        let made = once("defects", &[include_str!("../harness/tree.rs")], |dir| tree::make(&dir.join("tree")));
-        let host = Host::new(who == Who::Ours, &made.join("tree"));
-        let lab = Self { host, who };
+        let tree = tempfile::Builder::new().prefix("zchroot-test-").tempdir().unwrap();
+        tree::make(tree.path());
+        let host = Host::new(who == Who::Ours, tree.path());
+        let lab = Self { host, who, _tree: tree };
         lab.write("/etc/schroot/schroot.conf", "# nothing here\n");
         // Who does not find the name of the host here may wait for seconds, and that is a scenario of its own.
         lab.shell("echo \"127.0.1.1 $(hostname)\" >>/etc/hosts");
@@ -54,16 +55,15 @@ impl Lab {
         let name = self.host.template.clone();
         let profile = if keys.contains("profile=") { "" } else { "profile=bare\n" };
         let keys = keys.replace("TREE", &self.tree());
-        self.write(
-            "/etc/schroot/chroot.d/one",
-            &format!("[{name}]\nroot-users=root\n{profile}{keys}"),
-        );
+        self.write("/etc/schroot/chroot.d/one", &format!("[{name}]\nroot-users=root\n{profile}{keys}"));
         name
     }
 
     /// One of type directory below a union, and who may use its source.
     pub(crate) fn define_union(&self, keys: &str) -> String {
-        self.define(&format!("type=directory\ndirectory=TREE\nunion-type=overlay\nsource-root-users=root\n{keys}"))
+        self.define(&format!(
+            "type=directory\ndirectory=TREE\nunion-type=overlay\nsource-root-users=root\n{keys}"
+        ))
     }
 
     /// Where the tree of chroots lies in the host.
@@ -171,7 +171,7 @@ pub(crate) fn both<T>(scenario: impl Fn(&Lab) -> T, judge: impl Fn(T, T)) {
     let ours = scenario(&lab);
     judge(scenario(&Lab::new(Who::Debian)), ours);
     lab.host.assert_nothing_left();
-    println!("defect-count: defects shown-by-schroot=1 held-by-zchroot=1");
+    println!("defect-count: shown-by-schroot=1 held-by-zchroot=1");
 }
 
 /// That schroot has a defect, as the scenario says it, and ours does what is wanted.

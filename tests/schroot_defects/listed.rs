@@ -5,8 +5,12 @@ use std::path::Path;
 
 /// The names of tests in a text.
 fn names(text: &str) -> BTreeSet<String> {
-    let word = |at: usize| text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-    text.match_indices("clients_defect_").map(|(at, _)| word(at)).filter(|name: &String| name.len() > 15).collect()
+    let word =
+        |at: usize| text[at..].chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    text.match_indices("clients_defect_")
+        .map(|(at, _)| word(at))
+        .filter(|name: &String| name.len() > 15)
+        .collect()
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //!
 //! A scenario tells what it saw, and a test says what that is with the one and with the other. So a schroot that has been
 //! mended fails its test: then the defect is none any more, and goes from here. `docs/schroot-defects.md` lists them all.
-//! Debian's schroot has to be there, so these are tests of the lane of clients.
+//! Debian's schroot has to be there, so these are tests of the lane of clients, and those on a pool, of that of ZFS: the
+//! machine has a schroot.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -31,3 +32,8 @@ mod name_service;
 mod propagation;
 mod sources;
 mod written;
+#[cfg(feature = "zfs")]
+mod zfs;
+#[cfg(feature = "zfs")]
+#[path = "../zfs_pool/mod.rs"]
+mod zfs_pool;

@@ -2,17 +2,29 @@
 
 use crate::lab::{Lab, mended};
 
-/// What root mounts in a session: how many mounts of it the host has, and a service that was there before.
+/// A service with a mount namespace of its own, begun before there was any session.
+const SERVICE: &str = "mount --make-rshared /
+unshare --mount --propagation slave sh -c 'touch began; exec sleep 100000' </dev/null >/dev/null 2>&1 &
+echo $! >service
+until [ -e began ]; do sleep 0.1; done";
+
+/// How many mounts with a word in them the host has, and the service.
+fn mounts(lab: &Lab, word: &str) -> String {
+    let script =
+        format!("for at in self $(cat service); do grep -c '{word}' /proc/$at/mountinfo; done || true");
+    lab.shell(&script).replace('\n', " ")
+}
+
+/// What root mounts in a session.
 fn of_what_root_mounts(lab: &Lab) -> String {
     let name = lab.define_union("");
-    lab.shell("mount --make-rshared /; unshare --mount --propagation slave sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >service");
-    lab.shell("until [ \"$(readlink /proc/$(cat service)/ns/mnt)\" != \"$(readlink /proc/self/ns/mnt)\" ]; do sleep 0.1; done");
+    lab.shell(SERVICE);
     let id = lab.begin(&name);
     lab.run(&id, "mount -t tmpfs mark-of-a-session /srv");
-    let seen = lab.shell("for at in self $(cat service); do grep -c mark-of-a-session /proc/$at/mountinfo; done || true");
+    let seen = mounts(lab, "mark-of-a-session");
     lab.schroot(&["-e", "-c", &id]).ok();
     lab.shell("kill $(cat service)");
-    format!("host and service: {}", seen.replace('\n', " "))
+    format!("host and service: {seen}")
 }
 
 #[test]
