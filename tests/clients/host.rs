@@ -92,11 +92,6 @@ impl Host {
         self.dir.join("home")
     }
 
-    /// A number that no other host has.
-    pub(crate) fn number(&self) -> u32 {
-        self.holder.id()
-    }
-
     /// A folder for the test, in the host and here.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir

@@ -100,7 +100,8 @@ impl Lab {
 
     /// A command that does nothing for long, as no other test's does.
     pub(crate) fn sleep(&self) -> String {
-        format!("sleep {}", 1_000_000 + self.host.number())
+        let number = self.host.template.rsplit('-').next().unwrap();
+        format!("sleep 1000{number}")
     }
 
     /// That so many of those run.
