@@ -261,7 +261,11 @@ impl Act<'_> {
         if record.kind == Kind::Source {
             return source::end(self, record);
         }
-        let sessions = self.sessions()?;
+        let mut sessions = self.sessions()?;
+        // What the administrator's scripts have to undo is not for others to pass over.
+        if self.order.force && self.context.process.caller().is_root() {
+            sessions = sessions.forced();
+        }
         let ended = raised(|| {
             let begun = sessions.lock_same(record)?;
             if self.order.force { sessions.dispose(begun) } else { sessions.end(begun) }

@@ -105,8 +105,8 @@ fn serve_chroots(order: &Order, process: Process) -> Result<Status, Trouble> {
     let catalogue = catalogue(order, &context)?;
     // Clients read these two with stderr on the same pipe, or want it empty.
     let silent = order.is_look() && !matches!(order.action, Action::List | Action::Info);
-    // Of all that there is, what is broken is not among what is meant.
-    if !silent && (order.is_look() || order.chroots.is_empty()) {
+    // Who names what he means is told of nothing else.
+    if !silent && order.chroots.is_empty() {
         catalogue.warnings.iter().for_each(Line::print);
     }
     if catalogue.is_empty() && order.verbosity != Verbosity::Quiet {
@@ -198,10 +198,7 @@ fn select<'a>(order: &'a Order, catalogue: &'a Catalogue) -> Result<Vec<Selected
     if order.chroots.is_empty() {
         return Ok(spaces(order).into_iter().flat_map(|space| catalogue.all(space)).collect());
     }
-    catalogue.named(order).map_err(|trouble| {
-        let unsaid = !matches!(order.action, Action::List | Action::Info);
-        if unsaid { trouble.after(catalogue.warnings.clone()) } else { trouble }
-    })
+    catalogue.named(order).map_err(|trouble| trouble.after(catalogue.warnings.clone()))
 }
 
 /// Sessions alone can be run in, ended and recovered, and what is its own session.

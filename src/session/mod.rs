@@ -45,6 +45,7 @@ pub struct Sessions<'a> {
     layout: &'a Layout,
     store: &'a dyn Store,
     hear: Hear,
+    is_forced: bool,
 }
 
 /// Hears what scripts say: which one, where, and a line.
@@ -54,13 +55,19 @@ impl<'a> Sessions<'a> {
     /// The sessions whose records lie in `layout` and whose trees in `store`.
     #[must_use]
     pub fn new(layout: &'a Layout, store: &'a dyn Store) -> Self {
-        Self { layout, store, hear: scripts::log }
+        Self { layout, store, hear: scripts::log, is_forced: false }
     }
 
     /// The same, with another ear for what scripts say.
     #[must_use]
     pub fn hearing(self, hear: Hear) -> Self {
         Self { hear, ..self }
+    }
+
+    /// The same, but a script that fails does not keep a session from ending.
+    #[must_use]
+    pub fn forced(self) -> Self {
+        Self { is_forced: true, ..self }
     }
 
     /// Where things lie.

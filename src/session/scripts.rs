@@ -3,7 +3,7 @@
 //!
 //! What schroot's own scripts do is done in process; they are known by their names and never run. Those that sort before
 //! `10mount` run while nothing is mounted, the others when all is set up. At the end the order is turned round. A script
-//! that fails stops what was going on. None runs for sessions of templates.
+//! that fails stops what was going on, unless that is an end by force. None runs for sessions of templates.
 //!
 //! A crash may let one run again for the same stage: the protocol has always had that.
 
@@ -101,7 +101,13 @@ impl Sessions<'_> {
                 script = script.env(key, value);
             }
             let ran = script.stream(&mut |stream, line| (self.hear)(&name, stream, line));
-            ran.map_err(|error| failed(stage, &name, error))?;
+            match ran.map_err(|error| failed(stage, &name, error)) {
+                // It had its turn.
+                Err(error) if self.is_forced && stage.is_end() => {
+                    (self.hear)(&name, Stream::Err, &crate::sys::chain(&error));
+                }
+                other => other?,
+            }
         }
         Ok(())
     }

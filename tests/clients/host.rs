@@ -1,8 +1,7 @@
 //! A host of its own for the clients: a mount namespace held by a process that sleeps. Its /etc, /run and /var/lib are
 //! layers over the host's, so that the clients are installed there as they are here, and nothing here changes.
 //!
-//! In [`Host::ours`] our program lies in the place of `/usr/bin/schroot`, setuid root, with one template; in
-//! [`Host::debians`] Debian's schroot does its own work, with the same tree below a union. In both there is an
+//! Our program lies in the place of `/usr/bin/schroot`, setuid root, or Debian's schroot does its own work. There is an
 //! ordinary user in the group sbuild.
 
 use std::fs::Permissions;
@@ -14,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use crate::call::{Call, Told};
 use crate::harness::program::{PATH, binary};
-use crate::tree;
 
 /// The ordinary user.
 pub(crate) const BUILDER: &str = "builder";
@@ -24,7 +22,7 @@ pub(crate) const UID: u32 = 64010;
 /// What sessions' overlays stand on must not be a layer itself.
 const NEW_HOST: &str = r#"
 set -e
-grep -o ' [^ ]*/run/zchroot/mount/[^ ]* ' /proc/self/mountinfo | while read -r at; do umount -l "$at" 2>/dev/null || true; done
+grep -Eo ' [^ ]*/run/[sz]chroot/mount/[^ ]* ' /proc/self/mountinfo | while read -r at; do umount -l "$at" 2>/dev/null || true; done
 cd "$1"
 for folder in etc run var/lib; do
     mkdir -p "layers/$folder/upper" "layers/$folder/work"
@@ -34,7 +32,7 @@ for folder in zchroot schroot sbuild; do
     mkdir -p "/var/lib/$folder" "lib/$folder"
     mount --bind "lib/$folder" "/var/lib/$folder"
 done
-install -d -o sbuild -g sbuild -m 2770 /var/lib/sbuild /var/lib/sbuild/build
+! getent passwd sbuild >/dev/null || install -d -o sbuild -g sbuild -m 2770 /var/lib/sbuild /var/lib/sbuild/build
 mkdir -p /var/lib/schroot/session /var/lib/schroot/unpack /var/lib/schroot/union/overlay /var/lib/schroot/union/underlay
 rm -f /etc/schroot/chroot.d/*
 echo "builder:x:64010:64010::$1/home:/bin/sh" >>/etc/passwd
@@ -60,42 +58,9 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// One where our program is schroot, and has a template.
-    pub(crate) fn ours() -> Self {
-        let host = Self::without_template();
-        let (suite, alias, name) = (tree::suite(), tree::alias(), &host.template);
-        let text = format!(
-            "version = 1\ndescription = \"Debian {suite} autobuilder\"\nprofile = \"sbuild\"\n\
-             aliases = [\"{suite}\", \"{alias}\"]\ngroups = [\"sbuild\"]\nroot-groups = [\"sbuild\"]\n\
-             [source]\nroot-groups = [\"sbuild\"]\n"
-        );
-        host.write(&format!("/etc/zchroot/templates.d/{name}.toml"), &text);
-        host.zchroot(&["init"]).ok();
-        host.zchroot(&["-q", "create", name, "--from", tree::tree().to_str().unwrap()]).ok();
-        host
-    }
-
-    /// One where our program is schroot.
-    pub(crate) fn without_template() -> Self {
-        Self::new(true)
-    }
-
-    /// One where Debian's schroot is, and has a chroot.
-    pub(crate) fn debians() -> Self {
-        let host = Self::new(false);
-        let (suite, alias, name) = (tree::suite(), tree::alias(), &host.template);
-        let text = format!(
-            "[{name}]\ndescription=Debian {suite} autobuilder\ntype=directory\ndirectory={}\nunion-type=overlay\n\
-             profile=sbuild\naliases={suite},{alias}\ngroups=sbuild\nroot-groups=sbuild\n",
-            tree::tree().display()
-        );
-        host.write(&format!("/etc/schroot/chroot.d/{name}"), &text);
-        host
-    }
-
-    fn new(ours: bool) -> Self {
+    /// One where schroot is our program or Debian's; in `chroot` of its folder there is a copy of a tree.
+    pub(crate) fn new(ours: bool, tree: &Path) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test needs real root");
-        let tree = tree::tree();
         let dir = tempfile::Builder::new().prefix("zchroot-test-").tempdir().unwrap().keep();
         std::fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
         for folder in ["bin", "home", "layers/tree/upper", "layers/tree/work"] {
@@ -111,7 +76,7 @@ impl Host {
         }
         let mut holder = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "--", "sh", "-c", NEW_HOST, "sh"])
-            .args([&dir, &tree])
+            .args([dir.as_path(), tree])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -20,6 +20,7 @@ mod fresh;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod host;
+mod hosts;
 mod installed;
 mod maintain;
 mod mini_buildd;

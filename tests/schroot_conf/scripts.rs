@@ -121,8 +121,18 @@ fn dir_schroot_conf_a_script_that_fails_stops_the_beginning_and_nothing_is_left(
     lab.schroot(CAROL, &["-e", "-c", &id])
         .exits(1)
         .says("stage=setup-stop: cannot stop by script 53bad: it failed");
+    // Nor is it for her to pass it over.
+    lab.schroot(CAROL, &["-e", "-f", "-c", &id]).exits(1).says("cannot stop by script 53bad");
     lab.shell("touch /var/lib/may-end");
     gives(lab.schroot(CAROL, &["-e", "-c", &id]), "");
+    lab.nothing_left();
+    lab.shell("rm /var/lib/may-end; rm -f /var/lib/log");
+    let id = lab.begin(CAROL, &lab.name);
+    logged(&lab, &[&START[..], &["54never setup-start ok yes"]].concat());
+    let said = "E: 53bad: cannot stop by script 53bad: it failed with status 1\n";
+    let done = lab.schroot(0, &["-e", "-f", "-c", &id]).ok();
+    assert_eq!(done.stderr, said, "{done}");
+    logged(&lab, &["54never setup-stop ok yes", STOP[0], STOP[1]]);
     lab.nothing_left();
 }
 

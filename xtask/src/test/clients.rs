@@ -1,4 +1,4 @@
-//! What the lane of clients needs beside its tests: Debian's packages, the program as it is released, and our packages
+//! What the lane of clients needs beside its tests: Debian's packages (schroot's defects are shown on Debian's), the program as it is released, and our packages
 //! with it.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::dist;
 use crate::program::{self, step};
 
 /// The clients of schroot, and Debian's schroot to compare with.
-pub const PACKAGES: [&str; 10] = [
+pub const PACKAGES: [&str; 11] = [
     "sbuild",
     "autopkgtest",
     "piuparts",
@@ -20,6 +20,7 @@ pub const PACKAGES: [&str; 10] = [
     "dpkg-dev",
     "lintian",
     "busybox-static",
+    "strace",
     "procps",
     "util-linux",
 ];

@@ -1,4 +1,4 @@
-//! What tests of crashes, histories and clients count: lines of their output such as
+//! What tests of crashes, histories, clients and defects count: lines of their output such as
 //!
 //! ```text
 //! crash-count: commit points=120 killed=118
@@ -19,7 +19,7 @@ pub struct Counts(BTreeMap<String, Sums>);
 
 impl Counts {
     /// How such a line begins.
-    const PREFIXES: [&str; 3] = ["crash-count:", "history-count:", "client-count:"];
+    const PREFIXES: [&str; 4] = ["crash-count:", "history-count:", "client-count:", "defect-count:"];
 
     /// Takes the counting lines of a test's output.
     pub fn read(&mut self, test: &str, output: &str) {

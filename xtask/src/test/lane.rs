@@ -29,7 +29,7 @@ pub enum Lane {
     Host,
     /// The demonstration on this host
     Demo,
-    /// The real clients of schroot, on this host as root
+    /// The real clients of schroot, and its defects, on this host as root
     Clients,
     /// The tests that need ZFS, in the uml machine
     Zfs,
@@ -81,7 +81,7 @@ impl Lane {
             Self::Host => "the tests that need no ZFS, on this host",
             Self::Demo => "cargo xtask demo, the store in directories",
             Self::Clients => {
-                "sbuild, autopkgtest and piuparts on the program called as schroot, on this host"
+                "sbuild, autopkgtest and piuparts on the program called as schroot, and schroot's defects, on this host"
             }
             Self::Zfs => "the tests that need ZFS, in the uml machine",
             Self::DemoZfs => "cargo xtask demo --zfs, recipe enospc and recipe dedup, in the uml machine",

@@ -122,7 +122,10 @@ pub fn command(args: &[&str], expression: &str) -> Result<Command> {
 fn nextest(kind: Kind, args: &[&str], expression: &str) -> Result<Command> {
     let mut command = command(args, expression)?;
     match kind {
-        Kind::Clients => command.args(["--package", "zchroot", "--test", "clients"]),
+        Kind::Clients => {
+            let tests = select::CLIENTS_BINARIES.iter().flat_map(|name| ["--test", name]);
+            command.args(["--package", "zchroot"]).args(tests)
+        }
         _ => command.arg("--workspace"),
     };
     Ok(command)

@@ -10,8 +10,9 @@ const HISTORY: &str = "(binary(/_(history|crash)$/) & test(/history_/))";
 /// The crashes.
 const CRASH: &str = "(test(/crash_/) - (binary(/_(history|crash)$/) & test(/history_/)))";
 
-/// The real clients of schroot.
-const CLIENTS: &str = "binary(=clients)";
+/// What needs Debian's packages of schroot and its clients on the host; the machine has its own schroot.
+pub const CLIENTS_BINARIES: [&str; 2] = ["clients", "schroot_defects"];
+const CLIENTS: &str = "(binary(=clients) + binary(=schroot_defects))";
 
 /// What a test does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +39,13 @@ pub enum Place {
 /// # Errors
 /// When the word could mean more than that.
 pub fn expression(kind: Kind, place: Place, filter: Option<&str>) -> Result<String> {
-    let place = match place {
-        Place::Host => format!("not {ZFS}"),
-        Place::Machine => ZFS.to_owned(),
+    let (place, elsewhere) = match place {
+        Place::Host => (format!("not {ZFS}"), format!(" - {CLIENTS}")),
+        Place::Machine => (ZFS.to_owned(), String::new()),
     };
     let chosen = match kind {
         Kind::All => place,
-        Kind::Plain => format!("({place}) - {CRASH} - {HISTORY} - {CLIENTS}"),
+        Kind::Plain => format!("({place}) - {CRASH} - {HISTORY}{elsewhere}"),
         Kind::Crash => format!("({place}) & {CRASH}"),
         Kind::History => format!("({place}) & {HISTORY}"),
         Kind::Clients => format!("({place}) & {CLIENTS}"),
@@ -71,6 +72,15 @@ mod tests {
         assert!(all(Some("commit_")).unwrap().ends_with("& test(commit_)"));
         assert!(all(Some("binary:store")).unwrap().ends_with("& binary(=store)"));
         assert!(all(Some("x) + all(")).is_err() && all(Some("'; rm")).is_err());
+    }
+
+    #[test]
+    fn the_host_has_a_lane_for_what_needs_debians_schroot_and_the_machine_has_none() {
+        let of = |kind, place| expression(kind, place, None).unwrap();
+        assert!(CLIENTS_BINARIES.iter().all(|name| CLIENTS.contains(&format!("binary(={name})"))));
+        assert!(of(Kind::Plain, Place::Host).ends_with(&format!(" - {CLIENTS}")));
+        assert!(of(Kind::Clients, Place::Host).ends_with(&format!("& {CLIENTS}")));
+        assert!(!of(Kind::Plain, Place::Machine).contains(CLIENTS));
     }
 
     #[test]
