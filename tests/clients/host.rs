@@ -1,19 +1,21 @@
 //! A host of its own for the clients: a mount namespace held by a process that sleeps. Its /etc, /run and /var/lib are
 //! layers over the host's, so that the clients are installed there as they are here, and nothing here changes.
 //!
-//! In [`Host::ours`] our program lies in the place of `/usr/bin/schroot`, setuid root, with one template; in
-//! [`Host::debians`] Debian's schroot does its own work, with the same tree below a union. In both there is an
-//! ordinary user in the group sbuild.
+//! In [`Host::on_directories`] our program lies in the place of `/usr/bin/schroot`, setuid root, with one template, and so it
+//! does in [`Host::on_a_pool`], in a machine; in [`Host::debians`] Debian's schroot does its own work, with the same tree
+//! below a union. In each there is an ordinary user in the group sbuild.
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::call::{Call, Told};
 use crate::harness::program::{PATH, binary};
+#[cfg(feature = "zfs")]
+use crate::pool;
 use crate::tree;
 
 /// The ordinary user.
@@ -47,7 +49,7 @@ if [ -n "$LD_LIBRARY_PATH" ]; then
 fi
 mount --bind bin/schroot /usr/bin/schroot
 mkdir chroot
-mount -t overlay clients -o "lowerdir=$2,upperdir=$1/layers/tree/upper,workdir=$1/layers/tree/work" chroot
+[ ! -d "$2" ] || mount -t overlay clients -o "lowerdir=$2,upperdir=$1/layers/tree/upper,workdir=$1/layers/tree/work" chroot
 echo ready
 exec sleep infinity
 "#;
@@ -57,32 +59,48 @@ pub(crate) struct Host {
     /// The template or chroot, by a name that no other test's cgroups have; its aliases are those that sbuild tries.
     pub(crate) template: String,
     holder: Child,
+    /// It goes when nothing has a mount of it any more.
+    #[cfg(feature = "zfs")]
+    pool: Option<crate::zfs_pool::Pool>,
 }
 
 impl Host {
-    /// One where our program is schroot, and has a template.
-    pub(crate) fn ours() -> Self {
-        let host = Self::without_template();
-        let (suite, alias, name) = (tree::suite(), tree::alias(), &host.template);
+    /// One where our program is schroot, and has a template; the store is in directories.
+    pub(crate) fn on_directories() -> Self {
+        Self::without_template().with_template(&tree::tree())
+    }
+
+    /// The same with the store on a pool.
+    #[cfg(feature = "zfs")]
+    pub(crate) fn on_a_pool() -> Self {
+        let pool = pool::make();
+        let mut host = Self::new(true, &pool::tree());
+        host.write("/etc/zchroot/zchroot.toml", &pool::config(&pool.name));
+        host.pool = Some(pool);
+        host.with_template(&pool::tree())
+    }
+
+    fn with_template(self, tree: &Path) -> Self {
+        let (suite, alias, name) = (tree::suite(), tree::alias(), &self.template);
         let text = format!(
             "version = 1\ndescription = \"Debian {suite} autobuilder\"\nprofile = \"sbuild\"\n\
              aliases = [\"{suite}\", \"{alias}\"]\ngroups = [\"sbuild\"]\nroot-groups = [\"sbuild\"]\n\
              [source]\nroot-groups = [\"sbuild\"]\n"
         );
-        host.write(&format!("/etc/zchroot/templates.d/{name}.toml"), &text);
-        host.zchroot(&["init"]).ok();
-        host.zchroot(&["-q", "create", name, "--from", tree::tree().to_str().unwrap()]).ok();
-        host
+        self.write(&format!("/etc/zchroot/templates.d/{name}.toml"), &text);
+        self.zchroot(&["init"]).ok();
+        self.zchroot(&["-q", "create", name, "--from", tree.to_str().unwrap()]).ok();
+        self
     }
 
     /// One where our program is schroot.
     pub(crate) fn without_template() -> Self {
-        Self::new(true)
+        Self::new(true, &tree::tree())
     }
 
     /// One where Debian's schroot is, and has a chroot.
     pub(crate) fn debians() -> Self {
-        let host = Self::new(false);
+        let host = Self::new(false, &tree::tree());
         let (suite, alias, name) = (tree::suite(), tree::alias(), &host.template);
         let text = format!(
             "[{name}]\ndescription=Debian {suite} autobuilder\ntype=directory\ndirectory={}\nunion-type=overlay\n\
@@ -93,9 +111,9 @@ impl Host {
         host
     }
 
-    fn new(ours: bool) -> Self {
+    /// One with a tree below a layer at `chroot`, if that is a directory.
+    fn new(ours: bool, tree: &Path) -> Self {
         assert!(rustix::process::geteuid().is_root(), "this test needs real root");
-        let tree = tree::tree();
         let dir = tempfile::Builder::new().prefix("zchroot-test-").tempdir().unwrap().keep();
         std::fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
         for folder in ["bin", "home", "layers/tree/upper", "layers/tree/work"] {
@@ -111,7 +129,7 @@ impl Host {
         }
         let mut holder = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "--", "sh", "-c", NEW_HOST, "sh"])
-            .args([&dir, &tree])
+            .args([&dir, tree])
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -119,7 +137,54 @@ impl Host {
         BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n", "the host was not made");
         let template = format!("t{}-{}", std::process::id(), holder.id());
-        Self { dir, template, holder }
+        Self {
+            dir,
+            template,
+            holder,
+            #[cfg(feature = "zfs")]
+            pool: None,
+        }
+    }
+
+    /// What holds the namespace.
+    pub(crate) fn holder(&self) -> u32 {
+        self.holder.id()
+    }
+
+    /// Whether the store is on a pool, in a machine.
+    pub(crate) fn is_on_a_pool(&self) -> bool {
+        #[cfg(feature = "zfs")]
+        return self.pool.is_some();
+        #[cfg(not(feature = "zfs"))]
+        return false;
+    }
+
+    /// The datasets and snapshots of the store on a pool, by what follows the name of its root.
+    pub(crate) fn datasets(&self) -> Vec<String> {
+        #[cfg(feature = "zfs")]
+        if let Some(pool) = &self.pool {
+            let root = format!("{}/zchroot", pool.name);
+            let all = crate::zfs_pool::run("zfs", &["list", "-Hro", "name", "-t", "all", &root]);
+            return all.lines().map(|name| name.strip_prefix(&root).unwrap().to_owned()).collect();
+        }
+        Vec::new()
+    }
+
+    fn history(&self) -> Vec<serde_json::Value> {
+        let history = self.zchroot(&["history", &self.template, "--json"]).ok();
+        let history: serde_json::Value = serde_json::from_str(history.text()).unwrap();
+        history["versions"].as_array().unwrap().clone()
+    }
+
+    /// The versions of the template whose trees are there, the current one first.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let there = self.history().into_iter().filter(|version| version["tree"] != "gone");
+        there.map(|version| version["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The number of the current version.
+    pub(crate) fn generation(&self) -> u64 {
+        self.history()[0]["generation"].as_u64().unwrap()
     }
 
     /// The home of the ordinary user.
@@ -189,67 +254,6 @@ impl Host {
         let program = self.dir.join("bin/zchroot");
         self.root(&[&[program.to_str().unwrap()], words].concat())
     }
-
-    /// Fails if a client or a session left anything: a record, a tree, a mount, a process, a cgroup, a file of a build.
-    #[track_caller]
-    pub(crate) fn assert_nothing_left(&self) {
-        let mut found = Vec::new();
-        // A client that was killed may still be at work.
-        for _ in 0..100 {
-            found = self.left();
-            if found.is_empty() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        panic!("left over: {found:#?}");
-    }
-
-    fn left(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for folder in [
-            "zchroot/sessions",
-            "zchroot/store/sessions",
-            "zchroot/store/trash",
-            "schroot/session",
-            "sbuild/build",
-        ] {
-            found.extend(
-                entries(&self.dir.join("lib").join(folder)).iter().map(|path| path.display().to_string()),
-            );
-        }
-        let table = std::fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id())).unwrap();
-        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-        let session = |point: &&str| point.contains("/zchroot/mount/") || point.contains("/schroot/mount/");
-        found.extend(points.filter(session).map(|point| format!("mount {point}")));
-        found.extend(self.cgroups().iter().map(|path| path.display().to_string()));
-        found.extend(self.processes().iter().map(|pid| format!("process {pid} {}", command(*pid))));
-        found
-    }
-
-    fn cgroups(&self) -> Vec<PathBuf> {
-        let tops = ["/sys/fs/cgroup/zchroot", "/sys/fs/cgroup/unified/zchroot"];
-        let mut all: Vec<PathBuf> = tops.iter().flat_map(|top| entries(Path::new(top))).collect();
-        all.retain(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.template))
-        });
-        all
-    }
-
-    /// Who is in the host, or in a session of its template.
-    fn processes(&self) -> Vec<i32> {
-        let namespace =
-            |pid: i32| std::fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|stat| stat.ino()).ok();
-        let own = namespace(self.holder.id().cast_signed());
-        let inside = |pid: &i32| {
-            let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-            let is_top = |line: &str| line.split(' ').nth(4) == Some("/") && line.contains(&self.template);
-            namespace(*pid) == own && own.is_some() || table.lines().any(is_top)
-        };
-        let all = entries(Path::new("/proc")).into_iter();
-        let pids = all.filter_map(|path| path.file_name()?.to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| pid.cast_unsigned() != self.holder.id() && inside(pid)).collect()
-    }
 }
 
 impl Drop for Host {
@@ -272,7 +276,8 @@ impl Drop for Host {
     }
 }
 
-fn tested() -> PathBuf {
+/// The program under test, as it is released if somebody built that.
+pub(crate) fn tested() -> PathBuf {
     std::env::var_os("ZCHROOT_TEST_PROGRAM").map_or_else(binary, PathBuf::from)
 }
 
@@ -284,13 +289,4 @@ pub(crate) fn wait_for(file: &Path) {
         assert!(Instant::now() < deadline, "{} did not come", file.display());
         std::thread::sleep(Duration::from_millis(100));
     }
-}
-
-fn command(pid: i32) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }

@@ -21,10 +21,17 @@ mod fresh;
 mod harness;
 mod host;
 mod installed;
+mod left;
 mod maintain;
 mod mini_buildd;
+mod notes;
 mod numbers;
 mod package;
+#[cfg(feature = "zfs")]
+mod pool;
 mod sbuild;
 mod testers;
 mod tree;
+#[cfg(feature = "zfs")]
+#[path = "../zfs_pool/mod.rs"]
+mod zfs_pool;

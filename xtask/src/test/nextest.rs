@@ -98,7 +98,10 @@ pub fn machine(machine: Machine, tests: Tests<'_>) -> Result<Tally> {
     if matching(&list).next().is_none() {
         return Ok(Tally::default());
     }
-    let tree = vm::test::Tree::own(machine);
+    let tree = match tests.kind {
+        Kind::Clients => clients::in_machine(machine)?,
+        _ => vm::test::Tree::own(machine),
+    };
     let limit = tests.effort.machine_limit();
     let parts = vm::test::run(machine, &tree, &expression, tests.effort, limit)?;
     let mut tally = Tally { skipped: ignored_in(&list), ..Tally::default() };

@@ -21,7 +21,7 @@ pub enum Kind {
     Crash,
     History,
     Clients,
-    /// Any
+    /// Any but the clients, who want more than a machine
     All,
 }
 
@@ -43,7 +43,7 @@ pub fn expression(kind: Kind, place: Place, filter: Option<&str>) -> Result<Stri
         Place::Machine => ZFS.to_owned(),
     };
     let chosen = match kind {
-        Kind::All => place,
+        Kind::All => format!("({place}) - {CLIENTS}"),
         Kind::Plain => format!("({place}) - {CRASH} - {HISTORY} - {CLIENTS}"),
         Kind::Crash => format!("({place}) & {CRASH}"),
         Kind::History => format!("({place}) & {HISTORY}"),
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_filter_cannot_leave_the_expression() {
         let all = |filter| expression(Kind::All, Place::Machine, filter);
-        assert_eq!(all(None).unwrap(), ZFS);
+        assert_eq!(all(None).unwrap(), format!("({ZFS}) - {CLIENTS}"));
         assert!(all(Some("commit_")).unwrap().ends_with("& test(commit_)"));
         assert!(all(Some("binary:store")).unwrap().ends_with("& binary(=store)"));
         assert!(all(Some("x) + all(")).is_err() && all(Some("'; rm")).is_err());
