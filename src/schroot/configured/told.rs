@@ -18,7 +18,7 @@ pub(super) fn told(act: &Act<'_>, one: &Selected<'_>, id: &SessionId) -> BTreeMa
     let alias = one.word.split_once(':').map_or(one.word, |(_, name)| name);
     let (caller, target) = (act.context.process.caller(), &act.target);
     let group = identity::group_name(caller.gid()).unwrap_or_else(|| caller.gid().to_string());
-    let verbose = match act.order.verbosity {
+    let verbose = match definition.verbosity {
         Verbosity::Quiet => "quiet",
         Verbosity::Normal => "normal",
         Verbosity::Verbose => "verbose",
