@@ -173,7 +173,9 @@ fn collect(
     let text = fs::read_to_string(junit)
         .with_context(|| format!("{name}: nextest ended with {status:?} and no report"))?;
     let mut tally = Tally::of_junit(&text)?;
-    if status != Some(0) && tally.failed.is_empty() {
+    // Of several machines one may have none of the tests that a word chose.
+    let had_none = status == Some(4) && tally.is_empty();
+    if status != Some(0) && !had_none && tally.failed.is_empty() {
         tally.failed.push(format!("{name}: nextest ended with {status:?}"));
     }
     tally.skipped.extend(ignored()?);
