@@ -6,7 +6,7 @@
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -45,7 +45,7 @@ if [ -n "$LD_LIBRARY_PATH" ]; then
 fi
 mount --bind bin/schroot /usr/bin/schroot
 mkdir chroot
-mount -t overlay clients -o "lowerdir=$2,upperdir=$1/layers/tree/upper,workdir=$1/layers/tree/work" chroot
+[ ! -d "$2" ] || mount -t overlay clients -o "lowerdir=$2,upperdir=$1/layers/tree/upper,workdir=$1/layers/tree/work" chroot
 echo ready
 exec sleep infinity
 "#;
@@ -55,6 +55,9 @@ pub(crate) struct Host {
     /// The template or chroot, by a name that no other test's cgroups have; its aliases are those that sbuild tries.
     pub(crate) template: String,
     holder: Child,
+    /// It goes when nothing has a mount of it any more.
+    #[cfg(feature = "zfs")]
+    pub(crate) pool: Option<crate::zfs_pool::Pool>,
 }
 
 impl Host {
@@ -84,7 +87,54 @@ impl Host {
         BufReader::new(holder.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n", "the host was not made");
         let template = format!("t{}-{}", std::process::id(), holder.id());
-        Self { dir, template, holder }
+        Self {
+            dir,
+            template,
+            holder,
+            #[cfg(feature = "zfs")]
+            pool: None,
+        }
+    }
+
+    /// What holds the namespace.
+    pub(crate) fn holder(&self) -> u32 {
+        self.holder.id()
+    }
+
+    /// Whether the store is on a pool, in a machine.
+    pub(crate) fn is_on_a_pool(&self) -> bool {
+        #[cfg(feature = "zfs")]
+        return self.pool.is_some();
+        #[cfg(not(feature = "zfs"))]
+        return false;
+    }
+
+    /// The datasets and snapshots of the store on a pool, by what follows the name of its root.
+    pub(crate) fn datasets(&self) -> Vec<String> {
+        #[cfg(feature = "zfs")]
+        if let Some(pool) = &self.pool {
+            let root = format!("{}/zchroot", pool.name);
+            let all = crate::zfs_pool::run("zfs", &["list", "-Hro", "name", "-t", "all", &root]);
+            return all.lines().map(|name| name.strip_prefix(&root).unwrap().to_owned()).collect();
+        }
+        Vec::new()
+    }
+
+    fn history(&self) -> Vec<serde_json::Value> {
+        let history = self.zchroot(&["history", &self.template, "--json"]).ok();
+        let history: serde_json::Value = serde_json::from_str(history.text()).unwrap();
+        history["versions"].as_array().unwrap().clone()
+    }
+
+    /// The versions of the template whose trees are there, the current one first.
+    pub(crate) fn versions(&self) -> Vec<String> {
+        let there = self.history().into_iter().filter(|version| version["tree"] != "gone");
+        there.map(|version| version["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The number of the current version.
+    pub(crate) fn generation(&self) -> u64 {
+        self.history()[0]["generation"].as_u64().unwrap()
     }
 
     /// The home of the ordinary user.
@@ -154,67 +204,6 @@ impl Host {
         let program = self.dir.join("bin/zchroot");
         self.root(&[&[program.to_str().unwrap()], words].concat())
     }
-
-    /// Fails if a client or a session left anything: a record, a tree, a mount, a process, a cgroup, a file of a build.
-    #[track_caller]
-    pub(crate) fn assert_nothing_left(&self) {
-        let mut found = Vec::new();
-        // A client that was killed may still be at work.
-        for _ in 0..100 {
-            found = self.left();
-            if found.is_empty() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        panic!("left over: {found:#?}");
-    }
-
-    fn left(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        for folder in [
-            "zchroot/sessions",
-            "zchroot/store/sessions",
-            "zchroot/store/trash",
-            "schroot/session",
-            "sbuild/build",
-        ] {
-            found.extend(
-                entries(&self.dir.join("lib").join(folder)).iter().map(|path| path.display().to_string()),
-            );
-        }
-        let table = std::fs::read_to_string(format!("/proc/{}/mountinfo", self.holder.id())).unwrap();
-        let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-        let session = |point: &&str| point.contains("/zchroot/mount/") || point.contains("/schroot/mount/");
-        found.extend(points.filter(session).map(|point| format!("mount {point}")));
-        found.extend(self.cgroups().iter().map(|path| path.display().to_string()));
-        found.extend(self.processes().iter().map(|pid| format!("process {pid} {}", command(*pid))));
-        found
-    }
-
-    fn cgroups(&self) -> Vec<PathBuf> {
-        let tops = ["/sys/fs/cgroup/zchroot", "/sys/fs/cgroup/unified/zchroot"];
-        let mut all: Vec<PathBuf> = tops.iter().flat_map(|top| entries(Path::new(top))).collect();
-        all.retain(|path| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&self.template))
-        });
-        all
-    }
-
-    /// Who is in the host, or in a session of its template.
-    fn processes(&self) -> Vec<i32> {
-        let namespace =
-            |pid: i32| std::fs::metadata(format!("/proc/{pid}/ns/mnt")).map(|stat| stat.ino()).ok();
-        let own = namespace(self.holder.id().cast_signed());
-        let inside = |pid: &i32| {
-            let table = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
-            let is_top = |line: &str| line.split(' ').nth(4) == Some("/") && line.contains(&self.template);
-            namespace(*pid) == own && own.is_some() || table.lines().any(is_top)
-        };
-        let all = entries(Path::new("/proc")).into_iter();
-        let pids = all.filter_map(|path| path.file_name()?.to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| pid.cast_unsigned() != self.holder.id() && inside(pid)).collect()
-    }
 }
 
 impl Drop for Host {
@@ -237,7 +226,8 @@ impl Drop for Host {
     }
 }
 
-fn tested() -> PathBuf {
+/// The program under test, as it is released if somebody built that.
+pub(crate) fn tested() -> PathBuf {
     std::env::var_os("ZCHROOT_TEST_PROGRAM").map_or_else(binary, PathBuf::from)
 }
 
@@ -249,13 +239,4 @@ pub(crate) fn wait_for(file: &Path) {
         assert!(Instant::now() < deadline, "{} did not come", file.display());
         std::thread::sleep(Duration::from_millis(100));
     }
-}
-
-fn command(pid: i32) -> String {
-    std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ")
-}
-
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    entries.filter_map(|entry| Some(entry.ok()?.path())).collect()
 }

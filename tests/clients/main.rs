@@ -22,10 +22,17 @@ mod harness;
 mod host;
 mod hosts;
 mod installed;
+mod left;
 mod maintain;
 mod mini_buildd;
+mod notes;
 mod numbers;
 mod package;
+#[cfg(feature = "zfs")]
+mod pool;
 mod sbuild;
 mod testers;
 mod tree;
+#[cfg(feature = "zfs")]
+#[path = "../zfs_pool/mod.rs"]
+mod zfs_pool;

@@ -1,10 +1,15 @@
 //! The calls of mini-buildd: a session in pieces, with the path of the program written in it.
 
+use crate::harness::both::on_both;
 use crate::host::Host;
 
-#[test]
-fn clients_the_calls_of_mini_buildd_give_it_what_it_reads() {
-    let host = Host::ours();
+on_both! { Host:
+    clients_the_calls_of_mini_buildd_give_it_what_it_reads
+        zfs_clients_the_calls_of_mini_buildd_give_it_what_it_reads
+        calls_of_mini_buildd;
+}
+
+fn calls_of_mini_buildd(host: &Host) {
     let name = format!("chroot:{}", host.template);
     let call = |words: &[&str]| host.builder(&[&["/usr/bin/schroot"], words].concat());
     let session = call(&["--begin-session", "--chroot", &name]).quiet();

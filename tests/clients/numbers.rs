@@ -5,9 +5,8 @@
 //! `ZCHROOT_TEST_PROGRAM` is the program as it is released; without it this is the one that the tests are built with,
 //! which is slow.
 
-use std::fs::Permissions;
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
@@ -17,46 +16,17 @@ use nix::sched::CloneFlags;
 
 use crate::harness::program::Order;
 use crate::host::{BUILDER, Host, UID};
+use crate::notes::{Noted, Notes};
 use crate::{package, sbuild, tree};
 
-/// In the place of `/usr/bin/schroot`: notes what it is called with and when, and how long that took.
-const NOTING: &str = r#"#!/bin/bash
-begun=$EPOCHREALTIME
-"@BIN@/schroot" "$@"
-status=$?
-ended=$EPOCHREALTIME
-printf '%s\0' "$((${ended/./} - ${begun/./}))" "$@" >"@NOTES@/$begun.$$"
-exit $status
-"#;
 const ROUNDS: usize = 5;
-
-/// A call: its words, and how long it took.
-struct Noted {
-    words: Vec<String>,
-    took: Duration,
-}
 
 /// Lets sbuild build a package and notes its calls, in their order.
 fn note(host: &Host) -> Vec<Noted> {
-    let (bin, notes, wrapper) = (host.dir().join("bin"), host.dir().join("notes"), host.dir().join("noting"));
-    std::fs::create_dir(&notes).unwrap();
-    std::fs::set_permissions(&notes, Permissions::from_mode(0o777)).unwrap();
-    let text = NOTING.replace("@BIN@", bin.to_str().unwrap()).replace("@NOTES@", notes.to_str().unwrap());
-    std::fs::write(&wrapper, text).unwrap();
-    std::fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).unwrap();
-    host.replace_schroot(&wrapper);
+    let notes = Notes::of(host);
     let dsc = package::source(host.dir(), "counted", "true");
     host.builder(&sbuild::words(&tree::suite(), dsc.to_str().unwrap())).ok();
-    let mut files: Vec<_> = std::fs::read_dir(&notes).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.iter().map(|file| noted(file)).collect()
-}
-
-fn noted(file: &Path) -> Noted {
-    let text = std::fs::read_to_string(file).unwrap();
-    let mut words = text.split_terminator('\0').map(str::to_owned);
-    let took = Duration::from_micros(words.next().unwrap().parse().unwrap());
-    Noted { words: words.collect(), took }
+    notes.read()
 }
 
 /// How long something took, and how long processors worked on it.
@@ -147,7 +117,7 @@ fn commands(calls: &[Noted]) -> Vec<&str> {
 
 #[test]
 fn clients_calls_of_sbuild_are_the_same_and_what_they_cost_is_told() {
-    let (ours, theirs) = (Host::ours(), Host::debians());
+    let (ours, theirs) = (Host::on_directories(), Host::debians());
     let (our_calls, their_calls) = (note(&ours), note(&theirs));
     assert_eq!(commands(&our_calls), commands(&their_calls), "sbuild calls the one otherwise than the other");
     let (mut our_rounds, mut their_rounds, mut bare_rounds) = (Vec::new(), Vec::new(), Vec::new());

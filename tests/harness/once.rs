@@ -10,6 +10,8 @@ pub fn once(name: &str, recipe: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
     let mut hasher = DefaultHasher::new();
     recipe.hash(&mut hasher);
     let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    // In a machine that tests were carried to it is not there yet.
+    std::fs::create_dir_all(base).unwrap();
     let dir = base.join(format!("{name}-{:x}", hasher.finish()));
     let lock = File::create(base.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();

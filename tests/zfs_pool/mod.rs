@@ -30,13 +30,10 @@ impl Pool {
 
     /// One that is made with more options.
     pub(crate) fn make_with(more: &[&str]) -> Self {
-        assert!(
-            Path::new(MARK).exists(),
-            "zfs tests make pools: run them in the test machine ({MARK} is absent)"
-        );
+        in_the_machine();
         let dir = tempfile::Builder::new().prefix("zchroot-test-").tempdir_in("/var/tmp").unwrap();
-        let tag = dir.path().file_name().unwrap().to_str().unwrap().trim_start_matches("zchroot-test-");
-        let pool = Self { name: format!("zchroot-test-{tag}"), dir };
+        let name = dir.path().file_name().unwrap().to_str().unwrap().to_owned();
+        let pool = Self { name, dir };
         let file = pool.dir.path().join("vdev");
         std::fs::File::create(&file).unwrap().set_len(4 << 30).unwrap();
         let options = ["-O", "mountpoint=none", "-o", "cachefile=none"];
@@ -80,6 +77,14 @@ impl Pool {
         let text = run("zfs", &["list", "-Hpro", "name,origin", "-d", "1", &self.dataset(dataset)]);
         text.lines().skip(1).map(|line| line.replace(&self.dataset(""), "").replace('\t', " ")).collect()
     }
+}
+
+/// Whoever makes a pool looks for this first.
+pub(crate) fn in_the_machine() {
+    assert!(
+        Path::new(MARK).exists(),
+        "zfs tests make pools: run them in the test machine ({MARK} is absent)"
+    );
 }
 
 impl Drop for Pool {

@@ -3,10 +3,12 @@
 //! - [`ensure_packages`] installs what is missing on the host with apt-get (through sudo when we are not root).
 //! - [`archive::Archive`] is an apt of our own: it reads any suite of the host's mirror and downloads packages without
 //!   touching the host's sources, lists or state.
+//! - [`bootstrap::run`] makes trees of Debian by mmdebstrap.
 //! - [`libzfs::provide`] makes cargo find libzfs_core, from the host if it is there, else from packages unpacked below
 //!   the target directory.
 
 pub mod archive;
+pub mod bootstrap;
 pub mod libzfs;
 pub mod sources;
 

@@ -9,8 +9,8 @@ use anyhow::Result;
 use super::{MORE, PACKAGE, SUITE, Stage, build};
 use crate::debian::archive::Archive;
 use crate::debian::sources::Source;
-use crate::debian::{self, libzfs};
-use crate::program::{self, step};
+use crate::debian::{bootstrap, libzfs};
+use crate::program::step;
 use crate::vm::cache::Layer;
 use crate::vm::{self, Job, Machine};
 
@@ -60,7 +60,6 @@ pub fn run(machine: Machine) -> Result<u8> {
 /// The tree, with the package lying in it, not yet installed.
 pub fn tree() -> Layer {
     Layer::new("demo", &[SUITE, PACKAGE, PLACE], |work| {
-        debian::ensure_packages(&["mmdebstrap"])?;
         let source = super::source()?;
         let archive = Archive::open(&work.join("apt"), std::slice::from_ref(&source))?;
         let deb = archive.download(PACKAGE, &archive.newest(PACKAGE, SUITE)?, work)?;
@@ -74,24 +73,11 @@ pub fn tree() -> Layer {
 /// The same with some packages more, by a run of its own.
 pub fn larger_tree() -> Layer {
     Layer::new("demo-larger", &[SUITE, MORE], |work| {
-        debian::ensure_packages(&["mmdebstrap"])?;
         step(format!("Debian {SUITE} with {MORE} by mmdebstrap (about a minute)"));
         bootstrap(work, &super::source()?, &format!("--include={MORE}"))
     })
 }
 
 fn bootstrap(work: &Path, source: &Source, more: &str) -> Result<()> {
-    if !debian::is_root() {
-        // It then works in a user namespace, for which it needs newuidmap.
-        debian::ensure_packages(&["uidmap"])?;
-    }
-    let mut command = program::command("mmdebstrap");
-    command.args([
-        "--variant=minbase",
-        "--aptopt=Acquire::Languages \"none\"",
-        "--aptopt=Acquire::Retries \"3\"",
-    ]);
-    command.arg(more).arg(SUITE).arg(work.join("tree.tar")).arg(source.line());
-    command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
-    program::logged(&mut command, &work.join("build.log"))
+    bootstrap::run(work, source, &["--variant=minbase", more], "tree.tar")
 }

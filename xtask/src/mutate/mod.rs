@@ -100,7 +100,8 @@ fn run_tests(copy: &Copy, tests: &[&Fails], in_machine: bool) -> Result<String> 
     if in_machine {
         let results = copy.root.with_file_name("results");
         let (root, target) = (copy.root.clone(), copy.target.clone());
-        let tree = Tree { root, target, binaries, results, machines: 1 };
+        let own = Tree::own(Machine::Uml);
+        let tree = Tree { root, target, binaries, results, machines: 1, ..own };
         vm::test::run(Machine::Uml, &tree, &expression, effort, effort.machine_limit(1))?;
         return read(&tree.results.join("junit.xml"));
     }

@@ -33,6 +33,8 @@ pub enum Lane {
     Clients,
     /// The tests that need ZFS, in the uml machine
     Zfs,
+    /// The real clients of schroot on a pool, in the uml machine
+    ClientsZfs,
     /// The demonstration on a pool and the recipes (a full one, two images in one), in the uml machine
     DemoZfs,
     /// Crashes at every step, of the program and of the machine, on both stores
@@ -63,6 +65,7 @@ impl Lane {
             Self::Demo => "demo",
             Self::Clients => "clients",
             Self::Zfs => "zfs",
+            Self::ClientsZfs => "clients-zfs",
             Self::DemoZfs => "demo-zfs",
             Self::Crash => "crash",
             Self::History => "history",
@@ -84,6 +87,7 @@ impl Lane {
                 "sbuild, autopkgtest and piuparts on the program called as schroot, and schroot's defects, on this host"
             }
             Self::Zfs => "the tests that need ZFS, in the uml machine",
+            Self::ClientsZfs => "sbuild, autopkgtest and piuparts on a pool, in the uml machine",
             Self::DemoZfs => "cargo xtask demo --zfs, recipe enospc and recipe dedup, in the uml machine",
             Self::Crash => "crashes at every step, on this host and in the uml machine",
             Self::History => "histories of many clients, on this host and in the uml machine",
@@ -93,8 +97,8 @@ impl Lane {
     }
 
     /// The lanes that a word of a test's name chooses from.
-    pub fn tests() -> [Self; 5] {
-        [Self::Host, Self::Clients, Self::Zfs, Self::Crash, Self::History]
+    pub fn tests() -> [Self; 6] {
+        [Self::Host, Self::Clients, Self::Zfs, Self::ClientsZfs, Self::Crash, Self::History]
     }
 
     /// Whether a filter of test names makes sense.
@@ -117,6 +121,7 @@ impl Lane {
             Self::Demo => told(self, demo::on_host),
             Self::Clients => nextest::host(tests(Kind::Clients)),
             Self::Zfs => nextest::machine(Machine::Uml, tests(Kind::Plain)),
+            Self::ClientsZfs => nextest::machine(Machine::Uml, tests(Kind::Clients)),
             Self::DemoZfs => Ok(self.parts(&[
                 &|| told(self, || demo::on_zfs(Machine::Uml)),
                 &|| Ok(Tally::one("recipe-enospc", recipe::enospc(Machine::Uml)? == 0)),

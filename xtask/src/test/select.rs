@@ -10,9 +10,11 @@ const HISTORY: &str = "(binary(/_(history|crash)$/) & test(/history_/))";
 /// The crashes.
 const CRASH: &str = "(test(/crash_/) - (binary(/_(history|crash)$/) & test(/history_/)))";
 
-/// What needs Debian's packages of schroot and its clients on the host; the machine has its own schroot.
+/// What needs Debian's packages of schroot and its clients on the host.
 pub const CLIENTS_BINARIES: [&str; 2] = ["clients", "schroot_defects"];
-const CLIENTS: &str = "(binary(=clients) + binary(=schroot_defects))";
+const ON_HOST: &str = "(binary(=clients) + binary(=schroot_defects))";
+/// The machine has a schroot; its clients want a tree to build in.
+const IN_MACHINE: &str = "binary(=clients)";
 
 /// What a test does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub enum Kind {
     Crash,
     History,
     Clients,
-    /// Any
+    /// Any but the clients, who want more than a machine
     All,
 }
 
@@ -39,16 +41,16 @@ pub enum Place {
 /// # Errors
 /// When the word could mean more than that.
 pub fn expression(kind: Kind, place: Place, filter: Option<&str>) -> Result<String> {
-    let (place, elsewhere) = match place {
-        Place::Host => (format!("not {ZFS}"), format!(" - {CLIENTS}")),
-        Place::Machine => (ZFS.to_owned(), String::new()),
+    let (place, clients) = match place {
+        Place::Host => (format!("not {ZFS}"), ON_HOST),
+        Place::Machine => (ZFS.to_owned(), IN_MACHINE),
     };
     let chosen = match kind {
-        Kind::All => place,
-        Kind::Plain => format!("({place}) - {CRASH} - {HISTORY}{elsewhere}"),
+        Kind::All => format!("({place}) - {clients}"),
+        Kind::Plain => format!("({place}) - {CRASH} - {HISTORY} - {clients}"),
         Kind::Crash => format!("({place}) & {CRASH}"),
         Kind::History => format!("({place}) & {HISTORY}"),
-        Kind::Clients => format!("({place}) & {CLIENTS}"),
+        Kind::Clients => format!("({place}) & {clients}"),
     };
     let Some(word) = filter else { return Ok(chosen) };
     // The word goes into an expression, and that into a shell script.
@@ -68,19 +70,19 @@ mod tests {
     #[test]
     fn a_filter_cannot_leave_the_expression() {
         let all = |filter| expression(Kind::All, Place::Machine, filter);
-        assert_eq!(all(None).unwrap(), ZFS);
+        assert_eq!(all(None).unwrap(), format!("({ZFS}) - {IN_MACHINE}"));
         assert!(all(Some("commit_")).unwrap().ends_with("& test(commit_)"));
         assert!(all(Some("binary:store")).unwrap().ends_with("& binary(=store)"));
         assert!(all(Some("x) + all(")).is_err() && all(Some("'; rm")).is_err());
     }
 
     #[test]
-    fn the_host_has_a_lane_for_what_needs_debians_schroot_and_the_machine_has_none() {
+    fn what_needs_debians_schroot_is_with_the_clients_on_the_host_alone() {
         let of = |kind, place| expression(kind, place, None).unwrap();
-        assert!(CLIENTS_BINARIES.iter().all(|name| CLIENTS.contains(&format!("binary(={name})"))));
-        assert!(of(Kind::Plain, Place::Host).ends_with(&format!(" - {CLIENTS}")));
-        assert!(of(Kind::Clients, Place::Host).ends_with(&format!("& {CLIENTS}")));
-        assert!(!of(Kind::Plain, Place::Machine).contains(CLIENTS));
+        assert!(CLIENTS_BINARIES.iter().all(|name| ON_HOST.contains(&format!("binary(={name})"))));
+        assert!(of(Kind::Plain, Place::Host).ends_with(&format!(" - {ON_HOST}")));
+        assert!(of(Kind::Clients, Place::Host).ends_with(&format!("& {ON_HOST}")));
+        assert!(!of(Kind::Plain, Place::Machine).contains("schroot_defects"));
     }
 
     #[test]

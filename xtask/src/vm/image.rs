@@ -7,8 +7,8 @@ use anyhow::Result;
 
 use super::cache::Layer;
 use super::{Machine, qemu_kernel, uml_kernel};
-use crate::debian;
 use crate::debian::sources::{self, Source};
+use crate::debian::{self, bootstrap};
 use crate::program::{self, step};
 
 /// Debian's release in the guest.
@@ -19,7 +19,8 @@ const IMAGE_SIZE: &str = "3G";
 const SCRATCH_SIZE: &str = "8G";
 const PACKAGES: &str = "zfsutils-linux,mount,util-linux,passwd,login,kmod,iproute2,procps,psmisc,lsof,strace,less,file,\
                         e2fsprogs,xfsprogs,btrfs-progs,squashfs-tools,xz-utils,zstd,bzip2,acl,attr,python3-minimal,\
-                        hyperfine,schroot,mmdebstrap,busybox-static";
+                        hyperfine,schroot,mmdebstrap,busybox-static,sbuild,autopkgtest,\
+                        piuparts";
 /// Runs in the chroot when all packages are there. alice and bob may use chroots as schroot's `sbuild` group does, carol and
 /// dave may not, and mallory means no good.
 const USERS: &str = "groupadd --system --force sbuild; \
@@ -82,25 +83,15 @@ fn userland() -> Layer {
 
 /// Runs mmdebstrap for our release; its result goes to a file in `work`.
 pub fn mmdebstrap(work: &Path, args: &[&str], result: &str) -> Result<()> {
-    let mut programs = vec!["mmdebstrap"];
-    if !debian::is_root() {
-        // It then works in a user namespace, for which it needs newuidmap.
-        programs.push("uidmap");
-    }
-    debian::ensure_packages(&programs)?;
     let source = Source {
         uri: sources::debian_mirror(),
         suite: RELEASE.to_owned(),
         components: vec!["main".to_owned(), "contrib".to_owned()],
         signed_by: None,
     };
-    let mut command = program::command("mmdebstrap");
-    command.args(["--variant=apt", "--architectures=amd64", "--components=main,contrib"]);
-    command.args(["--aptopt=Acquire::Languages \"none\"", "--aptopt=Acquire::Retries \"3\""]);
-    command.arg(format!("--keyring={}", debian::keyring(RELEASE)?.display()));
-    command.args(args).arg(RELEASE).arg(work.join(result)).arg(source.line());
-    command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
-    program::logged(&mut command, &work.join("build.log"))
+    let keyring = format!("--keyring={}", debian::keyring(RELEASE)?.display());
+    let ours = ["--variant=apt", "--architectures=amd64", "--components=main,contrib", &keyring];
+    bootstrap::run(work, &source, &[&ours[..], args].concat(), result)
 }
 
 /// Makes an empty scratch disk, sparse.

@@ -34,6 +34,12 @@ pub struct Tree {
     pub results: PathBuf,
     /// How many machines share the tests.
     pub machines: usize,
+    /// Files that the tests want besides, and where they are found below `/in`.
+    pub files: Vec<(PathBuf, PathBuf)>,
+    /// What they find in their environment besides.
+    pub environment: Vec<(&'static str, String)>,
+    /// What they do: some may take longer.
+    pub kind: Kind,
 }
 
 /// What one of the machines said.
@@ -52,7 +58,9 @@ impl Tree {
         let results = target.join("vm").join(format!("test-{}", machine.name()));
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let machines = if machine == Machine::Uml { cpus.min(MOST) } else { 1 };
-        Self { root: libzfs::workspace(), target, binaries: Vec::new(), results, machines }
+        let (files, environment) = (Vec::new(), Vec::new());
+        let (root, binaries, kind) = (libzfs::workspace(), Vec::new(), Kind::All);
+        Self { root, target, binaries, results, machines, files, environment, kind }
     }
 
     /// Where one of the machines leaves what it has.
@@ -80,6 +88,7 @@ pub fn run(
     let archive = results.join("tests.tar.zst");
     build_archive(tree, &nextest, &archive)?;
     let mut files_in = vec![(archive, "tests.tar.zst".into()), (nextest, "cargo-nextest".into())];
+    files_in.extend(tree.files.iter().cloned());
     carry_tree(&tree.root, &mut files_in)?;
     // Built by one, before several want it.
     super::cache::ensure(machine)?;
@@ -185,8 +194,9 @@ fn script(machine: Machine, tree: &Tree, expression: &str, effort: Effort, numbe
         Ok(text)
     };
     let environment = effort.environment();
-    let profile = effort.profile("vm", "/results/junit.xml", Kind::All, machine.slowness());
-    let words: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let profile = effort.profile("vm", "/results/junit.xml", tree.kind, machine.slowness());
+    let all = environment.iter().chain(&tree.environment);
+    let words: Vec<String> = all.map(|(name, value)| format!("{name}='{value}'")).collect();
     Ok(SCRIPT
         .replace("@EXPRESSION@", expression)
         .replace("@PARTITION@", &format!("count:{number}/{}", tree.machines))
@@ -231,9 +241,13 @@ mod tests {
 
     #[test]
     fn what_the_tests_are_told_goes_into_the_guest() {
-        let tree = Tree { machines: 3, ..Tree::own(Machine::Uml) };
+        let environment = vec![("WORD", "a b".to_owned())];
+        let tree = Tree { machines: 3, environment, ..Tree::own(Machine::Uml) };
         let script = script(Machine::Uml, &tree, "all()", Effort { long: true, seed: Some(7) }, 2).unwrap();
-        assert!(script.contains("export ZCHROOT_TEST_LONG=1 ZCHROOT_TEST_SEED=7\n"), "{script}");
+        assert!(
+            script.contains("export ZCHROOT_TEST_LONG='1' ZCHROOT_TEST_SEED='7' WORD='a b'\n"),
+            "{script}"
+        );
         assert!(script.contains("--partition count:2/3"), "{script}");
         assert!(script.contains("-E 'all()'") && script.contains("[profile.vm]"), "{script}");
         assert!(!script.contains('@'), "{script}");
