@@ -6,6 +6,8 @@
 //! UNPACKED/ID/tree          an archive, unpacked for one session
 //! ARCHIVE                   replaced by a rename when a source session of it ends ([`Outside::pack`])
 //! DEVICE, IMAGE             a file system, mounted for a session
+//! DATASET@zchroot-ID        a snapshot of a dataset, which goes with its clone
+//! BASE/zchroot/sessions/ID  the clone of it for a session, if the store is on the same pool; else zchroot-ID beside it
 //! ```
 //!
 //! A session of such a tree has the record, the lock, the mount and the cgroup of every session; only what is
@@ -14,10 +16,11 @@
 //!
 //! **Crash rule.** What is made for a session is made after its record and removed before it, under names that were
 //! free when the session began ([`Outside::checked`]): [`Outside::discard`] takes away what a session had, from
-//! any state, any number of times, and nothing else. gc knows nothing of these places, so the records of such
-//! sessions are durable, whatever they are for. No lock is needed: the session's own is held.
+//! any state, any number of times, and nothing else. gc knows nothing of these places but of the store's, so the records of
+//! such sessions are durable, whatever they are for. No lock is needed: the session's own is held.
 
 mod archive;
+mod dataset;
 mod device;
 mod mount;
 mod overlay;
@@ -86,15 +89,31 @@ pub enum Origin {
         /// Where in it the tree lies, empty for its top.
         location: PathBuf,
     },
+    /// A dataset of ZFS.
+    Dataset {
+        /// Which.
+        dataset: String,
+        /// Where a session's clone of it lies; none: the dataset itself is mounted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clones: Option<Clones>,
+        /// Properties of the user's for the snapshot.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        properties: Vec<(String, String)>,
+        /// Words for mount(8).
+        options: Vec<String>,
+        /// Where in it the tree lies, empty for its top.
+        location: PathBuf,
+    },
 }
 
 pub use archive::Seen;
+pub use dataset::{Clones, Names};
 
 impl Outside {
     /// Whether others may have the same tree mounted, and see what is written to it.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.overlays.is_none() && !self.is_unpacked()
+        self.overlays.is_none() && !self.is_unpacked() && !self.is_cloned()
     }
 
     /// Whether nothing but mounts is made for a session of it: then a reboot takes all away.
@@ -103,10 +122,11 @@ impl Outside {
         self.is_shared() && !self.is_source
     }
 
-    /// Whether what is written in a session goes with it, or at least from where it is written.
+    /// Whether what is written in a session goes with it, or at least from where it is written. Of a dataset itself schroot
+    /// says so too.
     #[must_use]
     pub fn is_purged(&self) -> bool {
-        !self.is_shared()
+        !self.is_shared() || matches!(self.origin, Origin::Dataset { .. })
     }
 
     /// Whether a session's end changes what it came from.
@@ -117,6 +137,30 @@ impl Outside {
 
     fn is_unpacked(&self) -> bool {
         matches!(self.origin, Origin::Archive { .. })
+    }
+
+    fn is_cloned(&self) -> bool {
+        matches!(self.origin, Origin::Dataset { clones: Some(_), .. })
+    }
+
+    /// What a session of it is mounted from, where that is a dataset.
+    #[must_use]
+    pub fn dataset(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Dataset { dataset, .. } => Some(dataset),
+            _ => None,
+        }
+    }
+
+    /// What a session has of a dataset that is cloned.
+    #[must_use]
+    pub fn names(&self, session: &SessionId) -> Option<Names> {
+        match &self.origin {
+            Origin::Dataset { dataset, clones: Some(clones), .. } => {
+                Some(dataset::names(dataset, clones, session))
+            }
+            _ => None,
+        }
     }
 
     /// Refuses a session for which something lies in the way that is not its own, or of a tree that is not there. What
@@ -132,6 +176,9 @@ impl Outside {
                 refuse_taken(unpacked, session)?;
             }
             Origin::Device { path, looped, .. } => device::check(path, *looped)?,
+            Origin::Dataset { dataset, clones, options, .. } => {
+                dataset::check(dataset, clones.as_ref(), options, session)?;
+            }
         }
         if let Some(folder) = &self.overlays {
             refuse_taken(folder, session)?;
@@ -146,6 +193,9 @@ impl Outside {
     pub fn make(&self, session: &SessionId, staging: &Path) -> Result<Option<(&Path, PathBuf)>> {
         if let Origin::Archive { file, unpacked, .. } = &self.origin {
             return archive::make(unpacked, session).map(|tree| Some((file.as_path(), tree)));
+        }
+        if let Origin::Dataset { dataset, clones: Some(clones), properties, .. } = &self.origin {
+            dataset::make(dataset, clones, properties, session)?;
         }
         if let Some(folder) = &self.overlays {
             self.with_lower(session, staging, |lower| overlay::make(folder, session, lower))?;
@@ -180,7 +230,7 @@ impl Outside {
         Ok(match &self.origin {
             Origin::Directory { path, .. } => Inert::at(path)?,
             Origin::Archive { unpacked, .. } => Inert::at(&archive::tree(unpacked, session))?,
-            Origin::Device { options, .. } => device::inert(options),
+            Origin::Device { options, .. } | Origin::Dataset { options, .. } => device::inert(options),
         })
     }
 
@@ -203,11 +253,14 @@ impl Outside {
             Origin::Device { path, looped, options, location } => {
                 let fill = |point: &Path| {
                     device::mount(path, *looped, options, point)?;
-                    if location.as_os_str().is_empty() {
-                        Ok(())
-                    } else {
-                        mount::bind_inside(point, location, point)
-                    }
+                    narrow(point, location)
+                };
+                mount::staged(staging, fill, work)
+            }
+            Origin::Dataset { dataset, clones, options, location, .. } => {
+                let fill = |point: &Path| {
+                    dataset::mount(dataset, clones.as_ref(), options, session, point)?;
+                    narrow(point, location)
                 };
                 mount::staged(staging, fill, work)
             }
@@ -251,9 +304,17 @@ impl Outside {
         }
         match &self.origin {
             Origin::Archive { file, unpacked, .. } => archive::discard(file, unpacked, session),
+            Origin::Dataset { dataset, clones: Some(clones), .. } => {
+                dataset::discard(dataset, clones, session)
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// Shows what lies deeper in a file system that is mounted at `point` in its place.
+fn narrow(point: &Path, location: &Path) -> Result<()> {
+    if location.as_os_str().is_empty() { Ok(()) } else { mount::bind_inside(point, location, point) }
 }
 
 /// What lies where a session's own will be would be removed with the session.

@@ -100,7 +100,7 @@ fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun
     };
     let told = match one.chroot.is_plain() {
         true => BTreeMap::new(),
-        false => told::told(act, one, &id),
+        false => told::told(act, one, &foreign.tree, &id),
     };
     let foreign = Foreign { told, ..foreign };
     let new = NewRecord {
@@ -122,7 +122,7 @@ fn unsupported(one: &Selected<'_>, why: &str) -> Trouble {
     let trouble = Trouble::error(format!("{}: {why}", one.word));
     let name = one.chroot.name();
     match one.chroot.definition.kind {
-        Kind::ZfsSnapshot { .. } | Kind::BtrfsSnapshot { .. } => trouble.and_info(format!(
+        Kind::BtrfsSnapshot { .. } => trouble.and_info(format!(
             "As a template it can be used under the same name: ‘zchroot adopt {name}’ makes one of it, and \
              ‘--dry-run’ shows how"
         )),
@@ -179,7 +179,7 @@ fn foreign(context: &Context, one: &Selected<'_>) -> Result<Foreign, String> {
         personality: personality.transpose()?,
         selected: one.word.split_once(':').map_or(one.word, |(_, name)| name).to_owned(),
         told: BTreeMap::new(),
-        tree: tree::of(&definition.kind, one.chroot.role == Role::Source)?,
+        tree: tree::of(&definition.kind, one.chroot.role == Role::Source, &context.config.store)?,
         profile: if one.chroot.is_plain() { None } else { Some(profile::profile(context, definition)?) },
     })
 }
@@ -237,13 +237,21 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
         let list = if record.root_allowed { &mut owner.root_users } else { &mut owner.users };
         list.push(record.owner.name.clone());
     }
+    let (snapshot, clone) = match foreign.tree.names(&record.id) {
+        Some(names) => (names.snapshot, names.clone),
+        None => (String::new(), String::new()),
+    };
     let facts = SessionFacts {
         mount_location: String::new(),
         original: name.to_owned(),
         selected: foreign.selected.clone(),
         purged: foreign.tree.is_purged(),
-        snapshot: String::new(),
-        clone: String::new(),
+        device: match foreign.tree.dataset() {
+            Some(dataset) if clone.is_empty() => dataset.to_owned(),
+            _ => clone.clone(),
+        },
+        snapshot,
+        clone,
     };
     Some(session(&from, record.id.as_str(), owner, &context.layout.mount(&record.id), facts))
 }
@@ -265,6 +273,9 @@ fn shown(kind: Kind, id: &SessionId) -> Kind {
         }
         Kind::BlockDevice { device, mount, union } => {
             Kind::BlockDevice { device, mount: top(mount), union: own(union) }
+        }
+        Kind::ZfsSnapshot { dataset, options, mount } => {
+            Kind::ZfsSnapshot { dataset, options, mount: top(mount) }
         }
         // The tree is what is mounted, wherever it lies in what it comes from.
         Kind::File { file, .. } => Kind::File { file, location: String::new() },

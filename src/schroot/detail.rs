@@ -157,7 +157,7 @@ fn facets(chroot: &Chroot) -> Vec<Field> {
 }
 
 fn mounted(mount: &Mountable, session: Option<&SessionFacts>) -> Vec<Field> {
-    let device = session.map_or("", |facts| &facts.clone);
+    let device = session.map_or("", |facts| &facts.device);
     some([("Mount Device", device), ("Mount Options", &mount.options), ("Location", &mount.location)])
 }
 
@@ -263,7 +263,7 @@ fn zfs_keys(chroot: &Chroot, dataset: &str, options: &str) -> Vec<(&'static str,
     match session_facts(chroot) {
         None => vec![("zfs-dataset-name", dataset.to_owned()), ("zfs-snapshot-options", options.to_owned())],
         Some(facts) => vec![
-            ("mount-device", facts.clone.clone()),
+            ("mount-device", facts.device.clone()),
             ("zfs-snapshot-name", facts.snapshot.clone()),
             ("zfs-clone-name", facts.clone.clone()),
         ],

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::outside::Outside;
 use crate::schroot::act::Act;
 use crate::schroot::catalogue::Selected;
 use crate::schroot::chroot::{Role, described};
@@ -11,7 +12,12 @@ use crate::store::SessionId;
 use crate::sys::identity;
 
 /// The variables of a session that is about to be begun.
-pub(super) fn told(act: &Act<'_>, one: &Selected<'_>, id: &SessionId) -> BTreeMap<String, String> {
+pub(super) fn told(
+    act: &Act<'_>,
+    one: &Selected<'_>,
+    tree: &Outside,
+    id: &SessionId,
+) -> BTreeMap<String, String> {
     let definition = &one.chroot.definition;
     let is_source = one.chroot.role == Role::Source;
     let at = act.context.layout.mount(id).display().to_string();
@@ -23,7 +29,8 @@ pub(super) fn told(act: &Act<'_>, one: &Selected<'_>, id: &SessionId) -> BTreeMa
         Verbosity::Normal => "normal",
         Verbosity::Verbose => "verbose",
     };
-    let purge = definition.kind.union().is_some() || matches!(definition.kind, Kind::File { .. });
+    let purge = definition.kind.union().is_some()
+        || matches!(definition.kind, Kind::File { .. } | Kind::ZfsSnapshot { .. });
     let mut all: Vec<(String, String)> = [
         ("AUTH_USER", target.name().to_owned()),
         ("AUTH_UID", target.uid().to_string()),
@@ -62,6 +69,9 @@ pub(super) fn told(act: &Act<'_>, one: &Selected<'_>, id: &SessionId) -> BTreeMa
     all.extend(
         of_kind(&definition.kind, is_source, id).into_iter().map(|(key, value)| (key.to_owned(), value)),
     );
+    all.extend(
+        of_dataset(&definition.kind, tree, id).into_iter().map(|(key, value)| (key.to_owned(), value)),
+    );
     all.retain(|(_, value)| !value.is_empty());
     all.into_iter().collect()
 }
@@ -95,6 +105,21 @@ fn of_kind(kind: &Kind, is_source: bool, id: &SessionId) -> Vec<(&'static str, S
     if let Some(union) = kind.union() {
         all.push(("CHROOT_UNION_OVERLAY_DIRECTORY", format!("{}/{id}", union.overlay)));
         all.push(("CHROOT_UNION_UNDERLAY_DIRECTORY", format!("{}/{id}", union.underlay)));
+    }
+    all
+}
+
+fn of_dataset(kind: &Kind, tree: &Outside, id: &SessionId) -> Vec<(&'static str, String)> {
+    let Kind::ZfsSnapshot { dataset, options, .. } = kind else { return Vec::new() };
+    let mut all = vec![("CHROOT_ZFS_DATASET", dataset.clone())];
+    match tree.names(id) {
+        None => all.push(("CHROOT_MOUNT_DEVICE", dataset.clone())),
+        Some(names) => all.extend([
+            ("CHROOT_MOUNT_DEVICE", names.clone.clone()),
+            ("CHROOT_ZFS_CLONE_NAME", names.clone),
+            ("CHROOT_ZFS_SNAPSHOT_NAME", names.snapshot),
+            ("CHROOT_ZFS_SNAPSHOT_OPTIONS", options.clone()),
+        ]),
     }
     all
 }
