@@ -96,6 +96,13 @@ pub(super) fn discard(dataset: &str, clones: &Clones, session: &SessionId) -> Re
     pool::discard(dataset, &pair(dataset, clones, session))
 }
 
+/// Destroys what another program made for a session.
+pub(super) fn discard_named(snapshot: &str, clone: &str) -> Result<()> {
+    let dataset = snapshot.split_once('@').map_or(snapshot, |(dataset, _)| dataset);
+    let (snapshot, clone) = (snapshot.to_owned(), clone.to_owned());
+    pool::discard(dataset, &pool::Pair { snapshot, clone, is_in_store: false })
+}
+
 /// The words of `mount-options`, which are for mount(8), as flags for mount(2).
 fn flags(dataset: &str, options: &[String]) -> Result<MountFlags> {
     let mut flags = MountFlags::empty();

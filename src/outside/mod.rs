@@ -6,6 +6,7 @@
 //! UNPACKED/ID/tree          an archive, unpacked for one session
 //! ARCHIVE                   replaced by a rename when a source session of it ends ([`Outside::pack`])
 //! DEVICE, IMAGE             a file system, mounted for a session
+//! SNAPSHOTS/ID              a snapshot of a subvolume of btrfs, for one session
 //! DATASET@zchroot-ID        a snapshot of a dataset, which goes with its clone
 //! BASE/zchroot/sessions/ID  the clone of it for a session, if the store is on the same pool; else zchroot-ID beside it
 //! ```
@@ -22,8 +23,10 @@
 mod archive;
 mod dataset;
 mod device;
+mod left;
 mod mount;
 mod overlay;
+mod subvolume;
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -89,6 +92,13 @@ pub enum Origin {
         /// Where in it the tree lies, empty for its top.
         location: PathBuf,
     },
+    /// A subvolume of btrfs, of which each session has a snapshot.
+    Subvolume {
+        /// Which.
+        source: PathBuf,
+        /// The folder of snapshots.
+        snapshots: PathBuf,
+    },
     /// A dataset of ZFS.
     Dataset {
         /// Which.
@@ -108,6 +118,7 @@ pub enum Origin {
 
 pub use archive::Seen;
 pub use dataset::{Clones, Names};
+pub use left::Made;
 
 impl Outside {
     /// Whether others may have the same tree mounted, and see what is written to it.
@@ -140,7 +151,16 @@ impl Outside {
     }
 
     fn is_cloned(&self) -> bool {
-        matches!(self.origin, Origin::Dataset { clones: Some(_), .. })
+        matches!(self.origin, Origin::Dataset { clones: Some(_), .. } | Origin::Subvolume { .. })
+    }
+
+    /// Where a session's snapshot of a subvolume lies.
+    #[must_use]
+    pub fn snapshot(&self, session: &SessionId) -> Option<PathBuf> {
+        match &self.origin {
+            Origin::Subvolume { snapshots, .. } => Some(subvolume::place(snapshots, session)),
+            _ => None,
+        }
     }
 
     /// What a session of it is mounted from, where that is a dataset.
@@ -176,6 +196,10 @@ impl Outside {
                 refuse_taken(unpacked, session)?;
             }
             Origin::Device { path, looped, .. } => device::check(path, *looped)?,
+            Origin::Subvolume { source, snapshots } => {
+                drop(mount::open(source)?);
+                refuse_taken(snapshots, session)?;
+            }
             Origin::Dataset { dataset, clones, options, .. } => {
                 dataset::check(dataset, clones.as_ref(), options, session)?;
             }
@@ -194,8 +218,12 @@ impl Outside {
         if let Origin::Archive { file, unpacked, .. } = &self.origin {
             return archive::make(unpacked, session).map(|tree| Some((file.as_path(), tree)));
         }
-        if let Origin::Dataset { dataset, clones: Some(clones), properties, .. } = &self.origin {
-            dataset::make(dataset, clones, properties, session)?;
+        match &self.origin {
+            Origin::Dataset { dataset, clones: Some(clones), properties, .. } => {
+                dataset::make(dataset, clones, properties, session)?;
+            }
+            Origin::Subvolume { source, snapshots } => subvolume::make(source, snapshots, session)?,
+            _ => {}
         }
         if let Some(folder) = &self.overlays {
             self.with_lower(session, staging, |lower| overlay::make(folder, session, lower))?;
@@ -230,6 +258,7 @@ impl Outside {
         Ok(match &self.origin {
             Origin::Directory { path, .. } => Inert::at(path)?,
             Origin::Archive { unpacked, .. } => Inert::at(&archive::tree(unpacked, session))?,
+            Origin::Subvolume { snapshots, .. } => Inert::at(&subvolume::place(snapshots, session))?,
             Origin::Device { options, .. } | Origin::Dataset { options, .. } => device::inert(options),
         })
     }
@@ -243,6 +272,7 @@ impl Outside {
     ) -> Result<()> {
         match &self.origin {
             Origin::Directory { path, .. } => work(path),
+            Origin::Subvolume { snapshots, .. } => work(&subvolume::place(snapshots, session)),
             Origin::Archive { unpacked, location, .. } => {
                 let tree = archive::tree(unpacked, session);
                 if location.as_os_str().is_empty() {
@@ -300,10 +330,11 @@ impl Outside {
     pub fn discard(&self, session: &SessionId, staging: &Path) -> Result<()> {
         mount::clear_staging(staging)?;
         if let Some(folder) = &self.overlays {
-            overlay::discard(folder, session)?;
+            overlay::discard(folder, session.as_str())?;
         }
         match &self.origin {
             Origin::Archive { file, unpacked, .. } => archive::discard(file, unpacked, session),
+            Origin::Subvolume { snapshots, .. } => subvolume::discard(snapshots, session.as_str()),
             Origin::Dataset { dataset, clones: Some(clones), .. } => {
                 dataset::discard(dataset, clones, session)
             }
@@ -328,13 +359,13 @@ fn refuse_taken(folder: &Path, session: &SessionId) -> Result<()> {
 }
 
 /// Removes what was made for a session in a folder, if it is there.
-fn remove_in(folder: &Path, session: &SessionId) -> Result<()> {
+fn remove_in(folder: &Path, name: &str) -> Result<()> {
     let opened = match file::open_dir(folder) {
         Err(error) if error.is_not_found() => return Ok(()),
         other => other?,
     };
-    let removed = tree::remove_tree(opened.as_fd(), OsStr::new(session.as_str()));
-    removed.map_err(failed("remove", &folder.join(session.as_str())))
+    let removed = tree::remove_tree(opened.as_fd(), OsStr::new(name));
+    removed.map_err(failed("remove", &folder.join(name)))
 }
 
 /// Makes the folder of what is made for sessions. Who may write it could put something else in the place of what is

@@ -57,6 +57,8 @@ pub(super) enum Origin {
     Configured,
     /// A template or session of zchroot.
     Ours,
+    /// A session that schroot itself began.
+    Left,
 }
 
 /// A chroot, a source or a session.

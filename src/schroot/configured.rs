@@ -4,6 +4,7 @@
 //! any other (`session::Foreign`). A chroot of type `plain` is its own session: each command gets a bare one, of which
 //! nothing is left when it ends.
 
+pub(super) mod left;
 mod profile;
 mod told;
 mod tree;
@@ -89,7 +90,7 @@ fn access(lists: &Lists) -> Access {
 fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun, Trouble> {
     let (name, access) = authorise(act, one)?;
     let definition = &one.chroot.definition;
-    let foreign = foreign(act.context, one).map_err(|why| unsupported(one, &why))?;
+    let foreign = foreign(act.context, one).map_err(|why| Trouble::error(format!("{}: {why}", one.word)))?;
     let asked = act.session_name()?;
     let shown = asked.as_ref().map_or_else(|| name.to_string(), ToString::to_string);
     let failed = |error: session::Error| not_begun(&shown, &Error::from(error));
@@ -115,19 +116,6 @@ fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun
     };
     let sessions = act.sessions()?;
     raised(|| sessions.begin_foreign(new, foreign, unpack)).map_err(failed)
-}
-
-/// What cannot be had here may be had as a template.
-fn unsupported(one: &Selected<'_>, why: &str) -> Trouble {
-    let trouble = Trouble::error(format!("{}: {why}", one.word));
-    let name = one.chroot.name();
-    match one.chroot.definition.kind {
-        Kind::BtrfsSnapshot { .. } => trouble.and_info(format!(
-            "As a template it can be used under the same name: ‘zchroot adopt {name}’ makes one of it, and \
-             ‘--dry-run’ shows how"
-        )),
-        _ => trouble,
-    }
 }
 
 /// Unpacks an archive of the administrator's, in a worker that is shut into the empty directory.
@@ -225,8 +213,11 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
     let mut from = Chroot::of(from, Origin::Configured);
     if foreign.tree.is_source {
         from = from.source().map(|source| Chroot { role: Role::Chroot, ..source }).unwrap_or(from);
-    } else if matches!(from.definition.kind, Kind::File { .. }) {
-        // As schroot shows them: of an unpacked archive there is no source any more.
+    } else if matches!(
+        from.definition.kind,
+        Kind::File { .. } | Kind::ZfsSnapshot { .. } | Kind::BtrfsSnapshot { .. }
+    ) {
+        // As schroot shows them: of what was unpacked or cloned there is no source any more.
         from.definition.source = None;
     } else if let Some(source) = &mut from.definition.source {
         source.lists = Lists::default();
@@ -239,7 +230,10 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
     }
     let (snapshot, clone) = match foreign.tree.names(&record.id) {
         Some(names) => (names.snapshot, names.clone),
-        None => (String::new(), String::new()),
+        None => {
+            let snapshot = foreign.tree.snapshot(&record.id);
+            (snapshot.map(|path| path.display().to_string()).unwrap_or_default(), String::new())
+        }
     };
     let facts = SessionFacts {
         mount_location: String::new(),

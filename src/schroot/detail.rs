@@ -111,9 +111,10 @@ fn of_kind(chroot: &Chroot) -> Vec<Field> {
             fields.extend(some([("LVM Snapshot Options", options)]));
             fields
         }
-        Kind::BtrfsSnapshot { source, snapshots } => {
-            some([("Btrfs Source Subvolume", source), ("Btrfs Snapshot Directory", snapshots)])
-        }
+        Kind::BtrfsSnapshot { source, snapshots } => match session_facts(chroot) {
+            None => some([("Btrfs Source Subvolume", source), ("Btrfs Snapshot Directory", snapshots)]),
+            Some(facts) => some([("Btrfs Snapshot Name", &facts.snapshot)]),
+        },
         Kind::ZfsSnapshot { dataset, options, .. } => zfs(chroot, dataset, options),
         Kind::Custom { .. } => Vec::new(),
     }
@@ -235,9 +236,13 @@ fn kind_keys(chroot: &Chroot) -> Vec<(&'static str, String)> {
         Kind::LvmSnapshot { device, options, .. } => {
             vec![("device", device.clone()), ("lvm-snapshot-options", options.clone())]
         }
-        Kind::BtrfsSnapshot { source, snapshots } => {
-            vec![("btrfs-source-subvolume", source.clone()), ("btrfs-snapshot-directory", snapshots.clone())]
-        }
+        Kind::BtrfsSnapshot { source, snapshots } => match session_facts(chroot) {
+            None => vec![
+                ("btrfs-source-subvolume", source.clone()),
+                ("btrfs-snapshot-directory", snapshots.clone()),
+            ],
+            Some(facts) => vec![("btrfs-snapshot-name", facts.snapshot.clone())],
+        },
         Kind::ZfsSnapshot { dataset, options, .. } => zfs_keys(chroot, dataset, options),
         Kind::Custom { purgeable } => vec![("custom-session-purgeable", truth(*purgeable))],
     };

@@ -146,18 +146,35 @@ fn catalogue(order: &Order, context: &Context) -> Result<Catalogue, Trouble> {
     let mut catalogue = Catalogue::new(chroots.clone());
     if order.knows_sessions() {
         let all = order.chroots.is_empty() && order.all.sessions;
-        let (sessions, damaged) = if all && order.action == Action::List {
+        let only_names = all && order.action == Action::List;
+        let words = || order.chroots.iter().filter_map(|word| in_session(order, word));
+        let (mut sessions, damaged) = if only_names {
             ours::session_names(context)
         } else if all {
             ours::all_sessions(context, &chroots)
         } else {
-            ours::named_sessions(
-                context,
-                order.chroots.iter().filter_map(|word| in_session(order, word)),
-                &chroots,
-            )
+            ours::named_sessions(context, words(), &chroots)
         };
         warnings.extend(damaged);
+        let is_ours = |name: &str| sessions.iter().any(|session| session.name() == name);
+        let left: Vec<String> = if all {
+            let (names, troubles) = configured::left::names(context);
+            warnings.extend(troubles);
+            names
+        } else {
+            words().map(str::to_owned).collect()
+        };
+        let left: Vec<String> = left.into_iter().filter(|name| !is_ours(name)).collect();
+        for name in left {
+            if only_names {
+                sessions.push(configured::left::only_named(&name));
+                continue;
+            }
+            match configured::left::session(context, &name) {
+                Ok(found) => sessions.extend(found),
+                Err(trouble) => warnings.push(trouble),
+            }
+        }
         sessions.into_iter().for_each(|session| catalogue.add_session(session));
     }
     catalogue.warnings.splice(0..0, warnings);

@@ -21,6 +21,7 @@ mod fresh;
 mod harness;
 mod host;
 mod installed;
+mod left;
 mod maintain;
 mod mini_buildd;
 mod numbers;

@@ -108,9 +108,9 @@ pub(crate) fn kill_at_every_step(lab: &Lab, chroot: &str, pause: std::time::Dura
             lab.world.root(&["recover"]).ok();
         }
         lab.schroot(0, &["-e", "--all-sessions"]).ok();
-        check();
         // A record that was about to be renamed into place is gc's.
         lab.shell("rm -f /var/lib/zchroot/sessions/.tmp-*");
         lab.nothing_left();
+        check();
     }
 }

@@ -25,6 +25,8 @@ fn zfs_schroot_conf_what_mk_sbuild_makes_works_without_a_warning_before_and_afte
     let name = &lab.name;
     let group = std::fs::read_to_string(lab.world.etc("group")).unwrap();
     lab.world.write_etc("group", &format!("{group}sbuild:x:64200:carol\n"));
+    lab.world.write_etc("shadow", "root:*:19000:0:99999:7:::\n");
+    lab.world.write_etc("gshadow", "root:*::\n");
     std::fs::create_dir_all(lab.world.lib("sbuild/build")).unwrap();
     lab.world.write_etc("schroot/chroot.d/one", "");
     lab.world.write_etc(&format!("schroot/chroot.d/sbuild-{name}"), &file(name, &it.sid()));

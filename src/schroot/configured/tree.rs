@@ -94,6 +94,9 @@ fn origin(kind: &Kind) -> Result<Origin, String> {
         Kind::BlockDevice { device, mount, .. } => {
             Origin::Device { path: device.into(), looped: false, options: words(mount), location }
         }
+        Kind::BtrfsSnapshot { source, snapshots } => {
+            Origin::Subvolume { source: source.into(), snapshots: snapshots.into() }
+        }
         other => return Err(unsupported(other)),
     })
 }
