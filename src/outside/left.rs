@@ -115,6 +115,7 @@ fn folder<'a>(path: &'a Path, session: &str) -> Option<&'a Path> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay out trees by hand")]
 mod tests {
     use super::*;
 

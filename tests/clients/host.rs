@@ -24,7 +24,7 @@ pub(crate) const UID: u32 = 64010;
 /// What sessions' overlays stand on must not be a layer itself.
 const NEW_HOST: &str = r#"
 set -e
-grep -o ' [^ ]*/run/zchroot/mount/[^ ]* ' /proc/self/mountinfo | while read -r at; do umount -l "$at" 2>/dev/null || true; done
+grep -o ' [^ ]*/run/z\?s\?chroot/mount/[^ ]* ' /proc/self/mountinfo | while read -r at; do umount -l "$at" 2>/dev/null || true; done
 cd "$1"
 for folder in etc run var/lib; do
     mkdir -p "layers/$folder/upper" "layers/$folder/work"

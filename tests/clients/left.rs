@@ -39,7 +39,7 @@ impl Both {
     /// A chroot; `DIR` in its keys is a folder of the test's.
     fn define(&self, name: &str, keys: &str) {
         let keys = keys.replace("DIR", self.host.dir().to_str().unwrap());
-        let lists = "users=builder\nroot-groups=builder\nprofile=minimal\n";
+        let lists = "description=one of these\nusers=builder\nroot-groups=builder\nprofile=minimal\n";
         self.host.write(&format!("/etc/schroot/chroot.d/{name}"), &format!("[{name}]\n{lists}{keys}\n"));
     }
 
@@ -115,7 +115,9 @@ fn clients_sessions_that_debian_s_schroot_began_are_ended_by_ours_and_nothing_is
         let config = |told: Told| told.ok().text().lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
         let words = ["--config", "-c", &named];
         let (ours, theirs) = (config(it.ours(&words)), config(it.debians(&words)));
-        let lacking: Vec<_> = theirs.iter().filter(|line| !ours.contains(line)).collect();
+        // Of the source of a session it speaks only once it has read its own file again.
+        let lacking: Vec<_> =
+            theirs.iter().filter(|line| !ours.contains(line) && !line.starts_with("source-")).collect();
         assert!(lacking.is_empty(), "{lacking:?}: {ours:?}");
         let refused = it.ours(&["-r", "-c", &id, "--", "true"]).exits(1);
         refused
@@ -232,9 +234,9 @@ fn clients_a_session_file_that_cannot_be_used_is_said_and_stays() {
         told.says(&format!("E: {id}: Chroot not found")).says(&format!("W: {SESSIONS}/{id}: {why}"));
     };
     it.script(&format!("chmod 666 {file}"));
-    refused(&format!("{SESSIONS}/{id}: everybody may write it"));
+    refused("everybody may write it (mode 0666)");
     it.script(&format!("chmod 644 {file}; chown 64010 {file}"));
-    refused(&format!("{SESSIONS}/{id}: it belongs to user 64010, not to 0"));
+    refused("it belongs to user 64010, not to 0");
     it.script(&format!("chown 0 {file}; sed -i 's,^mount-location=.*,mount-location=/etc,' {file}"));
     refused("‘/etc’ is not where session");
     it.script(&format!("sed -i 's,^mount-location=.*,mount-location=/var/run/schroot/mount/{id},' {file}"));

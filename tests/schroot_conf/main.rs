@@ -9,6 +9,7 @@
 )]
 
 mod archive;
+mod btrfs;
 mod device;
 mod directory;
 #[path = "../harness/mod.rs"]

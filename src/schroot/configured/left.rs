@@ -22,7 +22,7 @@ use crate::schroot::order::{Action, is_name};
 use crate::schroot::say::{Line, Trouble};
 use crate::session::LeftSession;
 use crate::sys::privilege::raised;
-use crate::template::ConfigDir;
+use crate::template::{self, ConfigDir};
 
 /// Below `/`.
 const FOLDER: &str = "var/lib/schroot/session";
@@ -47,7 +47,7 @@ pub(in crate::schroot) fn names(context: &Context) -> (Vec<String>, Vec<Line>) {
     });
     match listed {
         Ok(names) => (names.into_iter().filter(|name| is_name(name)).collect(), Vec::new()),
-        Err(why) => (Vec::new(), vec![Line::Warning(why)]),
+        Err(why) => (Vec::new(), vec![Line::Warning(format!("/{FOLDER}: {why}"))]),
     }
 }
 
@@ -128,8 +128,12 @@ pub(in crate::schroot) fn end(act: &Act<'_>, name: &str) -> Result<Status, Troub
     Ok(Status::Ok)
 }
 
-fn text(error: &crate::template::Error) -> String {
-    crate::sys::chain(error)
+/// What it is about is said by whoever says this.
+fn text(error: &template::Error) -> String {
+    match error {
+        template::Error::Untrusted { why, .. } => why.clone(),
+        other => crate::sys::chain(other),
+    }
 }
 
 fn folder(context: &Context) -> Result<Option<ConfigDir>, String> {
@@ -199,7 +203,9 @@ fn chroot(definition: Definition, own: Own) -> Chroot {
         snapshot: own.snapshot,
         clone: own.clone,
     };
-    let definition = Definition { source: None, ..definition };
+    // As schroot shows them: there is a source where there is a union, and none of what was unpacked or cloned.
+    let source = definition.source.clone().filter(|_| definition.kind.union().is_some());
+    let definition = Definition { source, ..definition };
     Chroot { definition, role: Role::Session(facts), origin: Origin::Left }
 }
 
