@@ -35,11 +35,10 @@ pub(super) fn act(order: &Order, selected: &[Selected<'_>], context: &Context) -
     act.refuse_others(selected)?;
     let mut status = Status::Ok;
     for one in selected {
-        act.refuse_keys()?;
         status = match one.chroot.origin {
             Origin::Configured => configured::on(&act, one),
             Origin::Left => configured::left::on(&act, one),
-            Origin::Ours => act.on(one),
+            Origin::Ours => act.refuse_keys().and_then(|()| act.on(one)),
         }?;
     }
     Ok(status)
@@ -145,14 +144,17 @@ impl Act<'_> {
         }
     }
 
-    /// No template lets its users set keys.
+    /// No template and no session that stands lets its users set keys.
     fn refuse_keys(&self) -> Result<(), Trouble> {
-        let Some((key, _)) = self.order.options.first() else { return Ok(()) };
+        self.order.options.first().map_or(Ok(()), |(key, _)| Err(self.refused_key(key)))
+    }
+
+    pub(super) fn refused_key(&self, key: &str) -> Trouble {
         let root = self.context.process.caller().is_root();
         let lists =
             if root { "user-modifiable-keys or root-modifiable-keys" } else { "user-modifiable-keys" };
-        Err(Trouble::error(format!("Configuration key ‘{key}’ is not permitted to be modified."))
-            .and_info(format!("The key is not present in {lists}")))
+        Trouble::error(format!("Configuration key ‘{key}’ is not permitted to be modified."))
+            .and_info(format!("The key is not present in {lists}"))
     }
 
     fn begin(&self, one: &Selected<'_>, kind: Kind) -> Result<Begun, Trouble> {

@@ -4,6 +4,7 @@
 //! any other (`session::Foreign`). A chroot of type `plain` is its own session: each command gets a bare one, of which
 //! nothing is left when it ends.
 
+mod changed;
 pub(super) mod left;
 mod profile;
 mod told;
@@ -35,6 +36,8 @@ use crate::template::{Access, AccountName, Overlay, ProfileName};
 /// # Errors
 /// Something was refused or failed.
 pub(super) fn on(act: &Act<'_>, one: &Selected<'_>) -> Result<Status, Trouble> {
+    let chroot = changed::changed(act, one.chroot)?;
+    let one = &Selected { chroot: &chroot, ..*one };
     match act.order.action {
         Action::Automatic => automatic(act, one),
         // A plain chroot is its own session, which is there without being begun and stays when it is ended.
@@ -103,7 +106,9 @@ fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun
         true => BTreeMap::new(),
         false => told::told(act, one, &foreign.tree, &id),
     };
-    let foreign = Foreign { told, ..foreign };
+    let keys = definition.user_data.iter().filter(|(key, _)| act.order.sets(key));
+    let keys = keys.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let foreign = Foreign { told, keys, ..foreign };
     let new = NewRecord {
         id,
         kind,
@@ -167,6 +172,8 @@ fn foreign(context: &Context, one: &Selected<'_>) -> Result<Foreign, String> {
         personality: personality.transpose()?,
         selected: one.word.split_once(':').map_or(one.word, |(_, name)| name).to_owned(),
         told: BTreeMap::new(),
+        keys: BTreeMap::new(),
+        verbosity: definition.verbosity,
         tree: tree::of(&definition.kind, one.chroot.role == Role::Source, &context.config.store)?,
         profile: if one.chroot.is_plain() { None } else { Some(profile::profile(context, definition)?) },
     })
@@ -223,6 +230,8 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
         source.lists = Lists::default();
     }
     from.definition.kind = shown(from.definition.kind, &record.id);
+    from.definition.verbosity = foreign.verbosity;
+    from.definition.user_data.extend(foreign.keys.clone());
     let mut owner = Lists::default();
     if policy::is_ones_own(context, record) {
         let list = if record.root_allowed { &mut owner.root_users } else { &mut owner.users };

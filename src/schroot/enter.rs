@@ -33,7 +33,9 @@ pub(super) struct Enter<'a> {
 /// It could not be started.
 pub(super) fn enter(enter: &Enter<'_>) -> Result<Ended, EnterFailure> {
     let Enter { order, context, target, record, alias, command, sessions } = enter;
-    if order.verbosity == Verbosity::Verbose {
+    let defined = record.foreign.as_ref().map_or(Verbosity::Normal, |foreign| foreign.verbosity);
+    let verbosity = if order.verbosity == Verbosity::Normal { defined } else { order.verbosity };
+    if verbosity == Verbosity::Verbose {
         Line::Info(announcement(enter)).print();
     }
     let wish = Wish {

@@ -131,6 +131,9 @@ fn serve_chroots(order: &Order, process: Process) -> Result<Status, Trouble> {
 /// # Errors
 /// There is nothing, since all that there is is broken.
 fn catalogue(order: &Order, context: &Context) -> Result<Catalogue, Trouble> {
+    if let Some(sessions) = sessions_alone(order, context) {
+        return Ok(sessions);
+    }
     let (ours, mut broken) = ours::templates(context);
     let loaded = config::load(&context.layout);
     broken.extend(loaded.broken);
@@ -156,29 +159,27 @@ fn catalogue(order: &Order, context: &Context) -> Result<Catalogue, Trouble> {
             ours::named_sessions(context, words(), &chroots)
         };
         warnings.extend(damaged);
-        let is_ours = |name: &str| sessions.iter().any(|session| session.name() == name);
-        let left: Vec<String> = if all {
-            let (names, troubles) = configured::left::names(context);
-            warnings.extend(troubles);
-            names
-        } else {
-            words().map(str::to_owned).collect()
-        };
-        let left: Vec<String> = left.into_iter().filter(|name| !is_ours(name)).collect();
-        for name in left {
-            if only_names {
-                sessions.push(configured::left::only_named(&name));
-                continue;
-            }
-            match configured::left::session(context, &name) {
-                Ok(found) => sessions.extend(found),
-                Err(trouble) => warnings.push(trouble),
-            }
-        }
+        let left = if all { None } else { Some(words().map(str::to_owned).collect()) };
+        warnings.extend(configured::left::add(context, left, only_names, &mut sessions));
         sessions.into_iter().for_each(|session| catalogue.add_session(session));
     }
     catalogue.warnings.splice(0..0, warnings);
     Ok(catalogue)
+}
+
+/// Who works in sessions that stand needs nothing of how chroots are defined, broken or not: that is in their records.
+fn sessions_alone(order: &Order, context: &Context) -> Option<Catalogue> {
+    if !matches!(order.action, Action::Run | Action::End | Action::Recover) || order.chroots.is_empty() {
+        return None;
+    }
+    let names: Vec<&str> = order.chroots.iter().map(|word| in_session(order, word)).collect::<Option<_>>()?;
+    let (sessions, _) = ours::named_sessions(context, names.iter().copied(), &[]);
+    // What is no session may be a chroot that is its own one, and what is damaged is told with all that is known.
+    (sessions.len() == names.len()).then(|| {
+        let mut catalogue = Catalogue::default();
+        sessions.into_iter().for_each(|session| catalogue.add_session(session));
+        catalogue
+    })
 }
 
 /// The name in a word that means a session: only such a record is read.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::grammar::{self, Given};
 use super::options::Key;
 use super::say::{Line, Trouble};
+pub(super) use crate::session::Verbosity;
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,15 +39,6 @@ impl All {
     }
 }
 
-/// How much is said.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Verbosity {
-    Quiet,
-    #[default]
-    Normal,
-    Verbose,
-}
-
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Order {
@@ -72,6 +64,11 @@ pub(super) struct Order {
 }
 
 impl Order {
+    /// Whether `-o` gives the key a value.
+    pub(super) fn sets(&self, key: &str) -> bool {
+        self.options.iter().any(|(one, _)| one == key)
+    }
+
     /// The order that the words after `program` give.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ impl Sessions<'_> {
     /// Something of it would not go; then it stays recorded as ending.
     pub fn dispose(&self, begun: Begun) -> Result<(), Error> {
         let Begun { mut record, lock } = begun;
+        let stage = Stage::ending(&record);
         record.state = State::Ending;
         match self.records().save(&record) {
             // Ending gives room back: that there is none is no reason to keep the session. Were this to crash, a record
@@ -33,7 +34,7 @@ impl Sessions<'_> {
             }
             other => other?,
         }
-        self.undo(record)?;
+        self.undo_in(record, stage)?;
         lock.remove()?;
         Ok(())
     }
@@ -41,6 +42,10 @@ impl Sessions<'_> {
     /// Removes whatever there is of a session, its record last.
     pub(super) fn undo(&self, record: Record) -> Result<(), Error> {
         let stage = Stage::ending(&record);
+        self.undo_in(record, stage)
+    }
+
+    fn undo_in(&self, record: Record, stage: Stage) -> Result<(), Error> {
         // They have run already for one that was packed, and is mounted no more.
         if !record.is_packed_again() || self.is_mounted(&record)? {
             self.run_scripts(&record, stage, Part::AfterMounts)?;

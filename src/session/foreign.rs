@@ -20,6 +20,25 @@ use crate::sys::personality::Personality;
 use crate::sys::{chain, file};
 use crate::template::Profile;
 
+/// How much is said of what is done in a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verbosity {
+    /// Nothing that is no error.
+    Quiet,
+    /// What is worth a remark.
+    #[default]
+    Normal,
+    /// Each command, too.
+    Verbose,
+}
+
+impl Verbosity {
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
 /// What a session is that has no version: fixed at begin, whatever happens to the definition later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -38,6 +57,12 @@ pub struct Foreign {
     /// What scripts of the administrator are told of it; none runs for it if there is nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub told: BTreeMap<String, String>,
+    /// Keys of the definition that who began it set, with their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, String>,
+    /// How much is said of commands in it, if they do not say it themselves.
+    #[serde(default, skip_serializing_if = "Verbosity::is_normal")]
+    pub verbosity: Verbosity,
     /// Its tree.
     pub tree: Outside,
     /// How the tree is set up; none: not at all.

@@ -29,7 +29,7 @@ use std::time::Duration;
 pub use begin::{Begun, Request};
 pub use enter::{EnterFailure, Manner, Wish};
 pub use error::Error;
-pub use foreign::Foreign;
+pub use foreign::{Foreign, Verbosity};
 pub use left::LeftSession;
 pub use record::{Kind, Owner, Record, Records, State};
 pub use recover::{Recovered, Recovery};

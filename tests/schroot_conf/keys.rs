@@ -1,5 +1,6 @@
 //! Keys that are about commands, and types that cannot be had.
 
+use crate::harness::Done;
 use crate::lab::{Lab, gives, refuses};
 use crate::world::{ALICE, CAROL};
 
@@ -27,6 +28,27 @@ fn dir_schroot_conf_the_personality_is_that_of_the_commands() {
         lab.around(CAROL, "root", "true"),
         &format!("E: {}: Personality ‘solaris’ is not supported\n", lab.name),
     );
+}
+
+#[test]
+fn dir_schroot_conf_as_much_is_said_as_the_chroot_or_the_call_or_the_begin_of_the_session_wants() {
+    let lab = Lab::new(&format!("{KEYS}message-verbosity=verbose\n"));
+    let running = |done: Done| done.ok().stderr.matches("Running command: “true”").count();
+    let around = |options: &[&str]| {
+        lab.schroot(CAROL, &[options, &["-c", &lab.name, "-d", "/", "--", "true"]].concat())
+    };
+    assert_eq!((running(around(&[])), running(around(&["-q"]))), (1, 0));
+    lab.define(KEYS);
+    assert_eq!((running(around(&[])), running(around(&["-v"]))), (0, 1));
+    let id = lab.schroot(CAROL, &["-v", "-b", "-c", &lab.name]).ok().text().trim().to_owned();
+    let within = |options: &[&str]| {
+        lab.schroot(CAROL, &[options, &["-r", "-c", &id, "-d", "/", "--", "true"]].concat())
+    };
+    assert_eq!((running(within(&[])), running(within(&["-q"]))), (1, 0));
+    let shown = lab.schroot(CAROL, &["--config", "-c", &format!("session:{id}")]).ok().text();
+    assert!(shown.lines().any(|line| line == "message-verbosity=verbose"), "{shown}");
+    gives(lab.schroot(CAROL, &["-e", "-c", &id]), "");
+    lab.nothing_left();
 }
 
 #[test]
@@ -72,7 +94,8 @@ fn dir_schroot_conf_types_that_cannot_be_had_are_loaded_and_refused_on_use() {
 
 #[test]
 fn dir_schroot_conf_the_source_of_a_subvolume_is_a_directory_like_others() {
-    let keys = "type=btrfs-snapshot\nbtrfs-source-subvolume=TREE\nbtrfs-snapshot-directory=/srv/s\nprofile=shared\n";
+    let keys =
+        "type=btrfs-snapshot\nbtrfs-source-subvolume=TREE\nbtrfs-snapshot-directory=/srv/s\nprofile=shared\n";
     let lab = Lab::new(keys);
     gives(lab.around_source(CAROL, "cat /etc/generation"), "1");
     lab.nothing_left();

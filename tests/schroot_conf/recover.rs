@@ -70,6 +70,19 @@ fn dir_schroot_conf_a_session_goes_on_as_it_was_begun_whatever_becomes_of_its_de
 }
 
 #[test]
+fn dir_schroot_conf_a_session_that_stands_can_be_used_and_ended_where_all_that_is_defined_is_broken() {
+    let lab = Lab::new(UNION);
+    let (id, other) = (lab.begin(CAROL, &lab.name), lab.begin(CAROL, &lab.name));
+    lab.world.write_etc("schroot/chroot.d/one", "what\n");
+    lab.schroot(CAROL, &["-c", &lab.name, "--", "true"]).exits(1).says("chroot.d/one");
+    gives(lab.run(CAROL, &id, "echo here"), "here");
+    // Of several words none does anything if one means nothing.
+    lab.schroot(CAROL, &["-e", "-c", &id, "-c", "none"]).exits(1).says("chroot.d/one");
+    gives(lab.schroot(CAROL, &["-e", "-c", &id, "-c", &other]), "");
+    lab.nothing_left();
+}
+
+#[test]
 fn dir_schroot_conf_wherever_a_begin_or_an_end_is_killed_recover_leaves_the_tree_as_it_was() {
     let archive = "type=file\nfile=/var/lib/trees/sid.tar\nprofile=shared\n";
     for (keys, source) in [(UNION, ""), (UNION, "source:"), (archive, ""), (archive, "source:")] {

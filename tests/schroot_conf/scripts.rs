@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::tree;
-use crate::lab::{Lab, gives};
+use crate::lab::{Lab, gives, refuses};
 use crate::world::CAROL;
 
 const KEYS: &str = "type=directory\ndirectory=TREE\nunion-type=overlay\nprofile=shared\nmy.own-key=value\n";
@@ -109,6 +109,12 @@ fn dir_schroot_conf_a_script_that_fails_stops_the_beginning_and_nothing_is_left(
     let stop = ["54never setup-stop fail yes", "52late setup-stop fail yes", "04early setup-stop fail no"];
     logged(&lab, &[&START[..], &stop].concat());
     lab.nothing_left();
+    // So it is if nobody was there to end it.
+    script(&lab, "53bad", "#!/bin/sh\nif [ $1 = setup-start ]; then kill -KILL $PPID; fi\n");
+    lab.schroot(CAROL, &["-b", "-c", &lab.name]).exits(1000 + libc::SIGKILL);
+    lab.world.root(&["recover"]).ok();
+    logged(&lab, &[&START[..], &stop].concat());
+    lab.nothing_left();
     // At the end it keeps the session, which can be ended again.
     script(&lab, "53bad", "#!/bin/sh\n[ $1 != setup-stop ] || test -e /var/lib/may-end\n");
     let id = lab.begin(CAROL, &lab.name);
@@ -144,5 +150,41 @@ fn dir_schroot_conf_a_script_that_somebody_else_could_write_does_not_run() {
     // What keeps a session from ending as well as from beginning is mended by whoever has the rights.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     lab.world.root(&["recover"]).ok();
+    lab.nothing_left();
+}
+
+#[test]
+fn dir_schroot_conf_keys_that_are_allowed_may_be_set_for_a_session_and_scripts_are_told() {
+    let lab = lab(&format!(
+        "{KEYS}my.root-key=\nuser-modifiable-keys=my.own-key\nroot-modifiable-keys=my.root-key\n"
+    ));
+    script(&lab, "52late", "#!/bin/sh\n[ $1 = setup-stop ] || env | grep '^MY_' | sort > /var/lib/keys\n");
+    let told = || lab.shell("cat /var/lib/keys").text();
+    let around = |user, options: &[&str]| {
+        lab.schroot(user, &[options, &["-c", &lab.name, "-d", "/", "--", "true"]].concat())
+    };
+    gives(around(CAROL, &[]), "");
+    assert_eq!(told().trim_end(), "MY_OWN_KEY=value");
+    // The first of several counts.
+    gives(around(CAROL, &["-o", "my.own-key=mine", "-o", "my.own-key=other"]), "");
+    assert_eq!(told().trim_end(), "MY_OWN_KEY=mine");
+    gives(around(0, &["-o", "my.root-key=a=b", "-o", "my.own-key="]), "");
+    assert_eq!(told().trim_end(), "MY_ROOT_KEY=a=b");
+    for (user, key, lists) in [
+        (CAROL, "my.root-key", "user-modifiable-keys"),
+        (0, "type", "user-modifiable-keys or root-modifiable-keys"),
+    ] {
+        let says = format!(
+            "E: Configuration key ‘{key}’ is not permitted to be modified.\n\
+             I: The key is not present in {lists}\n"
+        );
+        refuses(around(user, &["-o", &format!("{key}=x")]), &says);
+    }
+    // A session keeps what it was begun with.
+    let id =
+        lab.schroot(CAROL, &["-o", "my.own-key=kept", "-b", "-c", &lab.name]).ok().text().trim().to_owned();
+    let shown = lab.schroot(CAROL, &["--config", "-c", &format!("session:{id}")]).ok().text();
+    assert!(shown.lines().any(|line| line == "my.own-key=kept"), "{shown}");
+    gives(lab.schroot(CAROL, &["-e", "-c", &id]), "");
     lab.nothing_left();
 }

@@ -39,31 +39,40 @@ struct Own {
     is_repacked: bool,
 }
 
-/// The names of all that lie there.
-pub(in crate::schroot) fn names(context: &Context) -> (Vec<String>, Vec<Line>) {
-    let listed = folder(context).and_then(|folder| match folder {
-        Some(folder) => folder.names().map_err(|error| text(&error)),
-        None => Ok(Vec::new()),
+/// Adds those that have these names, or all, to the sessions of zchroot; what cannot be read.
+pub(in crate::schroot) fn add(
+    context: &Context,
+    asked: Option<Vec<String>>,
+    only_names: bool,
+    sessions: &mut Vec<Chroot>,
+) -> Vec<Line> {
+    let mut troubles = Vec::new();
+    let mut left = asked.unwrap_or_else(|| {
+        names(context).unwrap_or_else(|why| {
+            troubles.push(Line::Warning(format!("/{FOLDER}: {why}")));
+            Vec::new()
+        })
     });
-    match listed {
-        Ok(names) => (names.into_iter().filter(|name| is_name(name)).collect(), Vec::new()),
-        Err(why) => (Vec::new(), vec![Line::Warning(format!("/{FOLDER}: {why}"))]),
+    left.retain(|name| !sessions.iter().any(|session| session.name() == name));
+    for name in left {
+        if only_names {
+            let kind = Kind::Directory { directory: String::new(), union: None };
+            sessions.push(chroot(Definition::new(&name, kind), Own::default()));
+            continue;
+        }
+        match read(context, &name) {
+            Ok(found) => sessions.extend(found.map(|(definition, own)| chroot(definition, own))),
+            Err(why) => troubles.push(Line::Warning(format!("/{FOLDER}/{name}: {why}"))),
+        }
     }
+    troubles
 }
 
-/// One as no more than its name.
-pub(in crate::schroot) fn only_named(name: &str) -> Chroot {
-    let kind = Kind::Directory { directory: String::new(), union: None };
-    chroot(Definition::new(name, kind), Own::default())
-}
-
-/// A session by its name; `None` if there is none.
-///
-/// # Errors
-/// Its file is not to be trusted, or broken.
-pub(in crate::schroot) fn session(context: &Context, name: &str) -> Result<Option<Chroot>, Line> {
-    let found = read(context, name).map_err(|why| Line::Warning(format!("/{FOLDER}/{name}: {why}")))?;
-    Ok(found.map(|(definition, own)| chroot(definition, own)))
+/// The names of all that lie there.
+fn names(context: &Context) -> Result<Vec<String>, String> {
+    let Some(folder) = folder(context)? else { return Ok(Vec::new()) };
+    let names = folder.names().map_err(|error| text(&error))?;
+    Ok(names.into_iter().filter(|name| is_name(name)).collect())
 }
 
 /// Whether somebody may end it: root and whoever began it, whose name schroot kept.

@@ -58,7 +58,7 @@ pub(super) fn variables(act: &Act<'_>, told: &Told<'_>) -> BTreeMap<String, Stri
     let Told { definition, id, at, is_source, .. } = told;
     let (caller, target) = (act.context.process.caller(), &act.target);
     let group = identity::group_name(caller.gid()).unwrap_or_else(|| caller.gid().to_string());
-    let verbose = match act.order.verbosity {
+    let verbose = match definition.verbosity {
         Verbosity::Quiet => "quiet",
         Verbosity::Normal => "normal",
         Verbosity::Verbose => "verbose",

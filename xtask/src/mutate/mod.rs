@@ -101,14 +101,14 @@ fn run_tests(copy: &Copy, tests: &[&Fails], in_machine: bool) -> Result<String> 
         let results = copy.root.with_file_name("results");
         let (root, target) = (copy.root.clone(), copy.target.clone());
         let tree = Tree { root, target, binaries, results, machines: 1 };
-        vm::test::run(Machine::Uml, &tree, &expression, effort, effort.machine_limit())?;
+        vm::test::run(Machine::Uml, &tree, &expression, effort, effort.machine_limit(1))?;
         return read(&tree.results.join("junit.xml"));
     }
     let (junit, config) = (copy.root.with_file_name("junit.xml"), copy.root.with_file_name("nextest.toml"));
     let _ = fs::remove_file(&junit);
     fs::write(
         &config,
-        effort.profile("host", junit.to_str().context("a path that is no UTF-8")?, Kind::All),
+        effort.profile("host", junit.to_str().context("a path that is no UTF-8")?, Kind::All, 1),
     )?;
     let mut command = nextest::command(&["run", "--package", "zchroot", "--profile", "host"], &expression)?;
     command.args(binaries.iter().flat_map(|name| ["--test", name]));

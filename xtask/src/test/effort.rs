@@ -31,19 +31,21 @@ impl Effort {
         long.into_iter().chain(seed).collect()
     }
 
-    /// How long a machine may take for its tests, its boot included.
-    pub fn machine_limit(self) -> Duration {
-        Duration::from_secs(if self.long { 12 * 3600 } else { 1800 })
+    /// How long a machine may take for its tests, its boot included; `slowness` as in [`Self::profile`].
+    pub fn machine_limit(self, slowness: u32) -> Duration {
+        Duration::from_secs(if self.long { 12 * 3600 } else { 1800 }) * slowness
     }
 
     /// A profile for nextest. What the tests print goes into the report, where [`super::counts`] looks for it.
-    pub fn profile(self, name: &str, junit: &str, kind: Kind) -> String {
+    /// `slowness`: how many times as long as on a host a test may take.
+    pub fn profile(self, name: &str, junit: &str, kind: Kind, slowness: u32) -> String {
         // A test that hangs is ended, after five minutes or, if it may be long, three hours. Clients wait for a mirror.
-        let periods = match kind {
+        let minutes = match kind {
             _ if self.long => 180,
             Kind::Clients => 15,
             _ => 5,
         };
+        let periods = minutes * slowness;
         format!(
             "[profile.{name}]\nfail-fast = false\nfinal-status-level = \"slow\"\n\
              slow-timeout = {{ period = \"60s\", terminate-after = {periods}, grace-period = \"5s\" }}\n\
@@ -72,10 +74,18 @@ mod tests {
 
     #[test]
     fn a_long_run_may_take_longer() {
-        let profile = |long| Effort { long, seed: None }.profile("x", "/y.xml", Kind::Plain);
+        let profile = |long| Effort { long, seed: None }.profile("x", "/y.xml", Kind::Plain, 1);
         assert!(toml::from_str::<toml::Value>(&profile(false)).is_ok());
         assert_ne!(profile(true), profile(false));
-        let limit = |long| Effort { long, seed: None }.machine_limit();
+        let limit = |long| Effort { long, seed: None }.machine_limit(1);
         assert!(limit(true) > limit(false));
+    }
+
+    #[test]
+    fn a_slow_machine_has_more_time_for_a_test_and_for_all() {
+        let effort = Effort::default();
+        let profile = effort.profile("x", "/y.xml", Kind::All, 4);
+        assert!(profile.contains("terminate-after = 20,"), "{profile}");
+        assert_eq!(effort.machine_limit(4), effort.machine_limit(1) * 4);
     }
 }

@@ -67,7 +67,7 @@ pub fn host(tests: Tests<'_>) -> Result<Tally> {
     let (junit, config) = (dir.join("junit.xml"), dir.join("nextest.toml"));
     remove(&junit)?;
     let report = junit.to_str().context("the target directory's path is no UTF-8")?;
-    fs::write(&config, tests.effort.profile("host", report, tests.kind))?;
+    fs::write(&config, tests.effort.profile("host", report, tests.kind, 1))?;
     let mut command = nextest(tests.kind, &["run", "--profile", "host"], &expression)?;
     command.arg("--tool-config-file").arg(format!("xtask:{}", config.display()));
     command.args(["--no-tests", "pass", "--no-input-handler"]).envs(tests.effort.environment());
@@ -99,7 +99,7 @@ pub fn machine(machine: Machine, tests: Tests<'_>) -> Result<Tally> {
         return Ok(Tally::default());
     }
     let tree = vm::test::Tree::own(machine);
-    let limit = tests.effort.machine_limit();
+    let limit = tests.effort.machine_limit(machine.slowness());
     let parts = vm::test::run(machine, &tree, &expression, tests.effort, limit)?;
     let mut tally = Tally { skipped: ignored_in(&list), ..Tally::default() };
     for part in parts {

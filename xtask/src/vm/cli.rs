@@ -25,7 +25,7 @@ pub enum Command {
         which: Which,
         /// Run only tests with this text in their name
         filter: Option<String>,
-        /// End a machine that takes longer (seconds) [default: 1800, with --long 43200]
+        /// End a machine that takes longer (seconds) [default: 1800, with --long 43200; in the qemu machine four times that]
         #[arg(long)]
         timeout: Option<u64>,
         #[command(flatten)]
@@ -78,7 +78,8 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Test { which, filter, timeout, effort } => {
             let expression = select::expression(Kind::All, Place::Machine, filter.as_deref())?;
             let tree = test::Tree::own(which.machine);
-            let timeout = timeout.map_or_else(|| effort.machine_limit(), Duration::from_secs);
+            let timeout =
+                timeout.map_or_else(|| effort.machine_limit(which.machine.slowness()), Duration::from_secs);
             let parts = test::run(which.machine, &tree, &expression, effort.seeded(), timeout)?;
             Ok(test::status(&parts))
         }

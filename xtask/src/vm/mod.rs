@@ -52,6 +52,14 @@ impl Machine {
             Self::Qemu => "qemu",
         }
     }
+
+    /// How many times as long as on the host a test may take in it: without KVM each instruction is emulated.
+    pub fn slowness(self) -> u32 {
+        match self {
+            Self::Uml => 1,
+            Self::Qemu => 4,
+        }
+    }
 }
 
 /// What to run, with what, and what comes back.

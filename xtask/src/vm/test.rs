@@ -84,7 +84,7 @@ pub fn run(
     // Built by one, before several want it.
     super::cache::ensure(machine)?;
     let jobs = (1..=tree.machines).map(|number| {
-        let mut job = Job::new(script(tree, expression, effort, number)?, tree.part(number));
+        let mut job = Job::new(script(machine, tree, expression, effort, number)?, tree.part(number));
         (job.timeout, job.files_in, job.quiet) = (timeout, files_in.clone(), number > 1);
         Ok(job)
     });
@@ -175,7 +175,7 @@ fn carry_tree(root: &Path, files: &mut Vec<(PathBuf, PathBuf)>) -> Result<()> {
     Ok(())
 }
 
-fn script(tree: &Tree, expression: &str, effort: Effort, number: usize) -> Result<String> {
+fn script(machine: Machine, tree: &Tree, expression: &str, effort: Effort, number: usize) -> Result<String> {
     let quoted = |path: &Path| -> Result<String> {
         let text =
             std::path::absolute(path)?.to_str().context("the work tree's path is no UTF-8")?.to_owned();
@@ -185,12 +185,13 @@ fn script(tree: &Tree, expression: &str, effort: Effort, number: usize) -> Resul
         Ok(text)
     };
     let environment = effort.environment();
+    let profile = effort.profile("vm", "/results/junit.xml", Kind::All, machine.slowness());
     let words: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     Ok(SCRIPT
         .replace("@EXPRESSION@", expression)
         .replace("@PARTITION@", &format!("count:{number}/{}", tree.machines))
         .replace("@ENVIRONMENT@", &words.join(" "))
-        .replace("@PROFILE@", &effort.profile("vm", "/results/junit.xml", Kind::All))
+        .replace("@PROFILE@", &profile)
         .replace("@WORKSPACE@", &quoted(&tree.root)?)
         .replace("@TARGET@", &quoted(&tree.target)?))
 }
@@ -231,7 +232,7 @@ mod tests {
     #[test]
     fn what_the_tests_are_told_goes_into_the_guest() {
         let tree = Tree { machines: 3, ..Tree::own(Machine::Uml) };
-        let script = script(&tree, "all()", Effort { long: true, seed: Some(7) }, 2).unwrap();
+        let script = script(Machine::Uml, &tree, "all()", Effort { long: true, seed: Some(7) }, 2).unwrap();
         assert!(script.contains("export ZCHROOT_TEST_LONG=1 ZCHROOT_TEST_SEED=7\n"), "{script}");
         assert!(script.contains("--partition count:2/3"), "{script}");
         assert!(script.contains("-E 'all()'") && script.contains("[profile.vm]"), "{script}");
