@@ -16,8 +16,9 @@ pub(super) fn place(snapshots: &Path, session: &SessionId) -> PathBuf {
 
 /// Takes a session's snapshot.
 pub(super) fn make(source: &Path, snapshots: &Path, session: &SessionId) -> Result<()> {
-    make_folder(snapshots)?;
+    // It has to lie on the same file system, so it is not made where it is not.
     let (from, to) = (open(source)?, file::open_dir(snapshots)?);
+    make_folder(snapshots)?;
     subvolume::snapshot(from.as_fd(), to.as_fd(), OsStr::new(session.as_str()))
         .map_err(failed("snapshot", source))
 }
@@ -28,6 +29,9 @@ pub(super) fn discard(snapshots: &Path, name: &str) -> Result<()> {
         Err(error) if error.is_not_found() => return Ok(()),
         other => other?,
     };
+    if file::stat(&snapshots.join(name))?.is_none() {
+        return Ok(());
+    }
     match subvolume::destroy(folder.as_fd(), OsStr::new(name)) {
         Err(error) if error.raw_os_error() == Some(libc::ENOTEMPTY) => remove_in(snapshots, name),
         other => other.map_err(failed("destroy", &snapshots.join(name))),

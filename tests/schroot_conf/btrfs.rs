@@ -86,6 +86,8 @@ fn dir_schroot_conf_what_is_no_subvolume_is_refused_and_what_lies_in_the_way_is_
     lab.define(&KEYS.replace("btr/sid", "btr/none"));
     refused(&mine, "cannot open /var/lib/btr/none: No such file or directory");
     lab.define(&KEYS.replace("btr/snapshots", "elsewhere"));
+    refused(&mine, "cannot open /var/lib/elsewhere: No such file or directory");
+    lab.shell("mkdir /var/lib/elsewhere");
     refused(&mine, "cannot snapshot /var/lib/btr/sid: ");
     nothing_left(&lab);
     unmount(&lab);
