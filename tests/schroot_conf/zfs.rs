@@ -392,3 +392,52 @@ fn zfs_schroot_conf_wherever_a_begin_or_an_end_is_killed_recover_leaves_the_pool
         gives(it.lab.around(CAROL, "root", "cat /etc/generation"), "1");
     });
 }
+
+/// As schroot writes it, but for what is empty.
+fn left_by_schroot(it: &Datasets, id: &str, device: &str) {
+    let (sid, name) = (it.sid(), &it.lab.name);
+    let text = format!(
+        "[{id}]\nname={id}\ntype=zfs-snapshot\ndescription=(session chroot)\nroot-users=carol\nusers=\nlocation=\n\
+         mount-device={device}\nmount-location=/var/run/schroot/mount/{id}\nmount-options=-o noatime\n\
+         original-name={name}\nselected-name={name}\nprofile=minimal\nzfs-clone-name={sid}/schroot-{id}\n\
+         zfs-snapshot-name={sid}@{id}\n"
+    );
+    let file = it.lab.world.lib(&format!("schroot/session/{id}"));
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, text).unwrap();
+    // /run is the host's own, /var/run may not lead there in a test.
+    it.lab.shell(&format!(
+        "mkdir -p /var/run/schroot/mount/{id} && mount -t zfs {device} /var/run/schroot/mount/{id}"
+    ));
+}
+
+#[test]
+fn zfs_schroot_conf_clone_and_snapshot_that_schroot_left_are_destroyed_and_never_the_dataset() {
+    let it = Datasets::new(true, "");
+    let lab = &it.lab;
+    let id = format!("{}-left", lab.name);
+    let (snapshot, clone) = (format!("{}@{id}", it.sid()), format!("{}/schroot-{id}", it.sid()));
+    run("zfs", &["snapshot", &snapshot]);
+    run("zfs", &["clone", "-o", "mountpoint=legacy", &snapshot, &clone]);
+    left_by_schroot(&it, &id, &clone);
+    gives(lab.schroot(CAROL, &["-l", "--all-sessions"]), &format!("session:{id}"));
+    let info = words(&lab.schroot(CAROL, &["-i", "-c", &format!("session:{id}")]).ok().text());
+    for line in [format!("ZFS Snapshot Name {snapshot}"), format!("ZFS Clone Dataset {clone}")] {
+        assert!(info.contains(&line), "{line}: {info:?}");
+    }
+    lab.schroot(ALICE, &["-e", "-c", &id]).exits(1).says("Access not authorised");
+    gives(lab.schroot(CAROL, &["-e", "-c", &id]), "");
+    it.nothing_left();
+    // A clone that was destroyed half: what is left of it goes. And a source session, whose file names a clone.
+    run("zfs", &["snapshot", &snapshot]);
+    left_by_schroot(&it, &id, &it.sid());
+    gives(lab.schroot(CAROL, &["-e", "-c", &id]), "");
+    assert!(
+        it.all().contains(&format!("POOL/CHROOT/sid@{id}")),
+        "an administrator's snapshot of that name is his"
+    );
+    run("zfs", &["destroy", &snapshot]);
+    it.nothing_left();
+    lab.shell("ls -A /var/lib/schroot/session /var/run/schroot/mount | grep -v : | grep . || true")
+        .prints("");
+}
