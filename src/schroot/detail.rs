@@ -249,6 +249,9 @@ fn kind_keys(chroot: &Chroot) -> Vec<(&'static str, String)> {
     if let Some(mount) = d.kind.mount() {
         keys.extend([("mount-options", mount.options.clone()), ("location", mount.location.clone())]);
     }
+    if let Some(facts) = session_facts(chroot).filter(|facts| !facts.device.is_empty()) {
+        keys.push(("mount-device", facts.device.clone()));
+    }
     if d.kind.can_have_union() {
         match d.kind.union() {
             None => keys.push(("union-type", "none".to_owned())),
@@ -267,11 +270,9 @@ fn kind_keys(chroot: &Chroot) -> Vec<(&'static str, String)> {
 fn zfs_keys(chroot: &Chroot, dataset: &str, options: &str) -> Vec<(&'static str, String)> {
     match session_facts(chroot) {
         None => vec![("zfs-dataset-name", dataset.to_owned()), ("zfs-snapshot-options", options.to_owned())],
-        Some(facts) => vec![
-            ("mount-device", facts.device.clone()),
-            ("zfs-snapshot-name", facts.snapshot.clone()),
-            ("zfs-clone-name", facts.clone.clone()),
-        ],
+        Some(facts) => {
+            vec![("zfs-snapshot-name", facts.snapshot.clone()), ("zfs-clone-name", facts.clone.clone())]
+        }
     }
 }
 
