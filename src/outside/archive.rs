@@ -160,5 +160,5 @@ fn temp(path: &Path, session: &SessionId) -> PathBuf {
 /// Removes a session's copy.
 pub(super) fn discard(path: &Path, unpacked: &Path, session: &SessionId) -> Result<()> {
     file::remove(&temp(path, session))?;
-    remove_in(unpacked, session)
+    remove_in(unpacked, session.as_str())
 }

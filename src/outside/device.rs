@@ -35,14 +35,20 @@ pub(super) fn mount(path: &Path, looped: bool, options: &[String], at: &Path) ->
 
 /// What has no effect on what is mounted with these words. Words that let users mount take setuid bits and devices away.
 pub(super) fn inert(options: &[String]) -> Inert {
-    let of_word = |word: &'_ str| -> Vec<String> {
-        let word = word.strip_prefix("--options=").or_else(|| word.strip_prefix("-o")).unwrap_or(word);
-        word.split(',').map(str::to_owned).collect()
-    };
-    let words: Vec<String> = options.iter().flat_map(|word| of_word(word)).collect();
+    let words = words(options);
     let has = |names: &[&str]| words.iter().any(|word| names.contains(&word.as_str()));
     let for_users = has(&["user", "users", "owner", "group"]);
     Inert { setuid: for_users || has(&["nosuid"]), devices: for_users || has(&["nodev"]) }
+}
+
+/// The options in words for mount(8), one by one; words that are none of `-o` are as they are.
+pub(super) fn words(options: &[String]) -> Vec<String> {
+    let of_word = |word: &str| -> Vec<String> {
+        let word = word.strip_prefix("--options").map_or(word, |rest| rest.trim_start_matches('='));
+        let word = word.strip_prefix("-o").unwrap_or(word);
+        word.split(',').map(str::to_owned).collect()
+    };
+    options.iter().flat_map(|word| of_word(word)).collect()
 }
 
 fn is_block_device(path: &Path) -> bool {

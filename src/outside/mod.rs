@@ -6,6 +6,9 @@
 //! UNPACKED/ID/tree          an archive, unpacked for one session
 //! ARCHIVE                   replaced by a rename when a source session of it ends ([`Outside::pack`])
 //! DEVICE, IMAGE             a file system, mounted for a session
+//! SNAPSHOTS/ID              a snapshot of a subvolume of btrfs, for one session
+//! DATASET@zchroot-ID        a snapshot of a dataset, which goes with its clone
+//! BASE/zchroot/sessions/ID  the clone of it for a session, if the store is on the same pool; else zchroot-ID beside it
 //! ```
 //!
 //! A session of such a tree has the record, the lock, the mount and the cgroup of every session; only what is
@@ -14,13 +17,16 @@
 //!
 //! **Crash rule.** What is made for a session is made after its record and removed before it, under names that were
 //! free when the session began ([`Outside::checked`]): [`Outside::discard`] takes away what a session had, from
-//! any state, any number of times, and nothing else. gc knows nothing of these places, so the records of such
-//! sessions are durable, whatever they are for. No lock is needed: the session's own is held.
+//! any state, any number of times, and nothing else. gc knows nothing of these places but of the store's, so the records of
+//! such sessions are durable, whatever they are for. No lock is needed: the session's own is held.
 
 mod archive;
+mod dataset;
 mod device;
+mod left;
 mod mount;
 mod overlay;
+mod subvolume;
 
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
@@ -86,15 +92,39 @@ pub enum Origin {
         /// Where in it the tree lies, empty for its top.
         location: PathBuf,
     },
+    /// A subvolume of btrfs, of which each session has a snapshot.
+    Subvolume {
+        /// Which.
+        source: PathBuf,
+        /// The folder of snapshots.
+        snapshots: PathBuf,
+    },
+    /// A dataset of ZFS.
+    Dataset {
+        /// Which.
+        dataset: String,
+        /// Where a session's clone of it lies; none: the dataset itself is mounted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        clones: Option<Clones>,
+        /// Properties of the user's for the snapshot.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        properties: Vec<(String, String)>,
+        /// Words for mount(8).
+        options: Vec<String>,
+        /// Where in it the tree lies, empty for its top.
+        location: PathBuf,
+    },
 }
 
 pub use archive::Seen;
+pub use dataset::{Clones, Names};
+pub use left::Made;
 
 impl Outside {
     /// Whether others may have the same tree mounted, and see what is written to it.
     #[must_use]
     pub fn is_shared(&self) -> bool {
-        self.overlays.is_none() && !self.is_unpacked()
+        self.overlays.is_none() && !self.is_unpacked() && !self.is_cloned()
     }
 
     /// Whether nothing but mounts is made for a session of it: then a reboot takes all away.
@@ -103,10 +133,11 @@ impl Outside {
         self.is_shared() && !self.is_source
     }
 
-    /// Whether what is written in a session goes with it, or at least from where it is written.
+    /// Whether what is written in a session goes with it, or at least from where it is written. Of a dataset itself schroot
+    /// says so too.
     #[must_use]
     pub fn is_purged(&self) -> bool {
-        !self.is_shared()
+        !self.is_shared() || matches!(self.origin, Origin::Dataset { .. })
     }
 
     /// Whether a session's end changes what it came from.
@@ -117,6 +148,39 @@ impl Outside {
 
     fn is_unpacked(&self) -> bool {
         matches!(self.origin, Origin::Archive { .. })
+    }
+
+    fn is_cloned(&self) -> bool {
+        matches!(self.origin, Origin::Dataset { clones: Some(_), .. } | Origin::Subvolume { .. })
+    }
+
+    /// Where a session's snapshot of a subvolume lies.
+    #[must_use]
+    pub fn snapshot(&self, session: &SessionId) -> Option<PathBuf> {
+        match &self.origin {
+            Origin::Subvolume { snapshots, .. } => Some(subvolume::place(snapshots, session)),
+            _ => None,
+        }
+    }
+
+    /// What a session of it is mounted from, where that is a dataset.
+    #[must_use]
+    pub fn dataset(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Dataset { dataset, .. } => Some(dataset),
+            _ => None,
+        }
+    }
+
+    /// What a session has of a dataset that is cloned.
+    #[must_use]
+    pub fn names(&self, session: &SessionId) -> Option<Names> {
+        match &self.origin {
+            Origin::Dataset { dataset, clones: Some(clones), .. } => {
+                Some(dataset::names(dataset, clones, session))
+            }
+            _ => None,
+        }
     }
 
     /// Refuses a session for which something lies in the way that is not its own, or of a tree that is not there. What
@@ -132,6 +196,13 @@ impl Outside {
                 refuse_taken(unpacked, session)?;
             }
             Origin::Device { path, looped, .. } => device::check(path, *looped)?,
+            Origin::Subvolume { source, snapshots } => {
+                drop(mount::open(source)?);
+                refuse_taken(snapshots, session)?;
+            }
+            Origin::Dataset { dataset, clones, options, .. } => {
+                dataset::check(dataset, clones.as_ref(), options, session)?;
+            }
         }
         if let Some(folder) = &self.overlays {
             refuse_taken(folder, session)?;
@@ -146,6 +217,13 @@ impl Outside {
     pub fn make(&self, session: &SessionId, staging: &Path) -> Result<Option<(&Path, PathBuf)>> {
         if let Origin::Archive { file, unpacked, .. } = &self.origin {
             return archive::make(unpacked, session).map(|tree| Some((file.as_path(), tree)));
+        }
+        match &self.origin {
+            Origin::Dataset { dataset, clones: Some(clones), properties, .. } => {
+                dataset::make(dataset, clones, properties, session)?;
+            }
+            Origin::Subvolume { source, snapshots } => subvolume::make(source, snapshots, session)?,
+            _ => {}
         }
         if let Some(folder) = &self.overlays {
             self.with_lower(session, staging, |lower| overlay::make(folder, session, lower))?;
@@ -180,7 +258,8 @@ impl Outside {
         Ok(match &self.origin {
             Origin::Directory { path, .. } => Inert::at(path)?,
             Origin::Archive { unpacked, .. } => Inert::at(&archive::tree(unpacked, session))?,
-            Origin::Device { options, .. } => device::inert(options),
+            Origin::Subvolume { snapshots, .. } => Inert::at(&subvolume::place(snapshots, session))?,
+            Origin::Device { options, .. } | Origin::Dataset { options, .. } => device::inert(options),
         })
     }
 
@@ -193,6 +272,7 @@ impl Outside {
     ) -> Result<()> {
         match &self.origin {
             Origin::Directory { path, .. } => work(path),
+            Origin::Subvolume { snapshots, .. } => work(&subvolume::place(snapshots, session)),
             Origin::Archive { unpacked, location, .. } => {
                 let tree = archive::tree(unpacked, session);
                 if location.as_os_str().is_empty() {
@@ -203,11 +283,14 @@ impl Outside {
             Origin::Device { path, looped, options, location } => {
                 let fill = |point: &Path| {
                     device::mount(path, *looped, options, point)?;
-                    if location.as_os_str().is_empty() {
-                        Ok(())
-                    } else {
-                        mount::bind_inside(point, location, point)
-                    }
+                    narrow(point, location)
+                };
+                mount::staged(staging, fill, work)
+            }
+            Origin::Dataset { dataset, clones, options, location, .. } => {
+                let fill = |point: &Path| {
+                    dataset::mount(dataset, clones.as_ref(), options, session, point)?;
+                    narrow(point, location)
                 };
                 mount::staged(staging, fill, work)
             }
@@ -247,13 +330,22 @@ impl Outside {
     pub fn discard(&self, session: &SessionId, staging: &Path) -> Result<()> {
         mount::clear_staging(staging)?;
         if let Some(folder) = &self.overlays {
-            overlay::discard(folder, session)?;
+            overlay::discard(folder, session.as_str())?;
         }
         match &self.origin {
             Origin::Archive { file, unpacked, .. } => archive::discard(file, unpacked, session),
+            Origin::Subvolume { snapshots, .. } => subvolume::discard(snapshots, session.as_str()),
+            Origin::Dataset { dataset, clones: Some(clones), .. } => {
+                dataset::discard(dataset, clones, session)
+            }
             _ => Ok(()),
         }
     }
+}
+
+/// Shows what lies deeper in a file system that is mounted at `point` in its place.
+fn narrow(point: &Path, location: &Path) -> Result<()> {
+    if location.as_os_str().is_empty() { Ok(()) } else { mount::bind_inside(point, location, point) }
 }
 
 /// What lies where a session's own will be would be removed with the session.
@@ -267,13 +359,13 @@ fn refuse_taken(folder: &Path, session: &SessionId) -> Result<()> {
 }
 
 /// Removes what was made for a session in a folder, if it is there.
-fn remove_in(folder: &Path, session: &SessionId) -> Result<()> {
+fn remove_in(folder: &Path, name: &str) -> Result<()> {
     let opened = match file::open_dir(folder) {
         Err(error) if error.is_not_found() => return Ok(()),
         other => other?,
     };
-    let removed = tree::remove_tree(opened.as_fd(), OsStr::new(session.as_str()));
-    removed.map_err(failed("remove", &folder.join(session.as_str())))
+    let removed = tree::remove_tree(opened.as_fd(), OsStr::new(name));
+    removed.map_err(failed("remove", &folder.join(name)))
 }
 
 /// Makes the folder of what is made for sessions. Who may write it could put something else in the place of what is

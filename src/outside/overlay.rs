@@ -65,10 +65,10 @@ fn try_mount(layers: &Layers<'_>, at: &Path, options: MountOptions) -> io::Resul
 }
 
 /// Removes the directories of a session, with all that it wrote.
-pub(super) fn discard(folder: &Path, session: &SessionId) -> Result<()> {
-    let place = folder.join(session.as_str());
+pub(super) fn discard(folder: &Path, name: &str) -> Result<()> {
+    let place = folder.join(name);
     if crate::dir::is_upper(&[&place.join(UPPER)])? {
         return Err(Error::new(ErrorKind::Busy, "remove", place.display().to_string(), "it is mounted"));
     }
-    remove_in(folder, session)
+    remove_in(folder, name)
 }

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 
 use super::catalogue::Selected;
-use super::chroot::{Origin, Role};
+use super::chroot::{Chroot, Origin, Role};
 use super::configured;
 use super::enter::{self, Enter};
 use super::order::{Action, Order};
@@ -37,6 +37,7 @@ pub(super) fn act(order: &Order, selected: &[Selected<'_>], context: &Context) -
     for one in selected {
         status = match one.chroot.origin {
             Origin::Configured => configured::on(&act, one),
+            Origin::Left => configured::left::on(&act, one),
             Origin::Ours => act.refuse_keys().and_then(|()| act.on(one)),
         }?;
     }
@@ -98,14 +99,18 @@ impl Act<'_> {
         // What has ended since it was selected is not missed.
         let mut records: Vec<Record> = ours.filter_map(|one| self.record(one).ok()).collect();
         records.retain(|record| record.kind != Kind::Source || record.commit_on_end.is_some());
-        if records.iter().any(|record| policy::may_end(self.context, record).is_err()) {
+        let left: Vec<&Chroot> =
+            selected.iter().map(|one| one.chroot).filter(|chroot| chroot.origin == Origin::Left).collect();
+        if records.iter().any(|record| policy::may_end(self.context, record).is_err())
+            || !left.iter().all(|chroot| configured::left::is_ones_own(self.context, chroot))
+        {
             return Err(not_authorised());
         }
+        let ours = records.iter().map(|record| self.end_one_of_all(record));
+        let left = left.iter().map(|chroot| configured::left::end(self, chroot.name()).map(drop));
         let mut last = None;
-        for record in &records {
-            if let Err(trouble) = self.end_one_of_all(record)
-                && let Some(earlier) = last.replace(trouble)
-            {
+        for trouble in ours.chain(left).filter_map(Result::err) {
+            if let Some(earlier) = last.replace(trouble) {
                 earlier.print(self.is_quiet());
             }
         }
@@ -129,8 +134,12 @@ impl Act<'_> {
         }
         let ours = selected.iter().filter(|one| one.chroot.origin == Origin::Ours);
         let records = ours.filter_map(|one| self.record(one).ok());
+        let is_other = |one: &Selected<'_>| {
+            one.chroot.origin == Origin::Left && !configured::left::is_ones_own(self.context, one.chroot)
+        };
         match records.map(|record| policy::may_end(self.context, &record)).find(Result::is_err) {
             Some(_) => Err(not_authorised()),
+            None if selected.iter().any(is_other) => Err(not_authorised()),
             None => Ok(()),
         }
     }

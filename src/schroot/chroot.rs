@@ -35,6 +35,8 @@ pub(super) struct SessionFacts {
     pub(super) selected: String,
     /// What is written in it goes with it.
     pub(super) purged: bool,
+    /// The dataset that is mounted, if it is one.
+    pub(super) device: String,
     /// What it is cloned from and the clone, where that is a dataset.
     pub(super) snapshot: String,
     pub(super) clone: String,
@@ -55,6 +57,8 @@ pub(super) enum Origin {
     Configured,
     /// A template or session of zchroot.
     Ours,
+    /// A session that schroot itself began.
+    Left,
 }
 
 /// A chroot, a source or a session.

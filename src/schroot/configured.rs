@@ -5,6 +5,7 @@
 //! nothing is left when it ends.
 
 mod changed;
+pub(super) mod left;
 mod profile;
 mod told;
 mod tree;
@@ -92,7 +93,7 @@ fn access(lists: &Lists) -> Access {
 fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun, Trouble> {
     let (name, access) = authorise(act, one)?;
     let definition = &one.chroot.definition;
-    let foreign = foreign(act.context, one).map_err(|why| unsupported(one, &why))?;
+    let foreign = foreign(act.context, one).map_err(|why| Trouble::error(format!("{}: {why}", one.word)))?;
     let asked = act.session_name()?;
     let shown = asked.as_ref().map_or_else(|| name.to_string(), ToString::to_string);
     let failed = |error: session::Error| not_begun(&shown, &Error::from(error));
@@ -103,7 +104,7 @@ fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun
     };
     let told = match one.chroot.is_plain() {
         true => BTreeMap::new(),
-        false => told::told(act, one, &id),
+        false => told::told(act, one, &foreign.tree, &id),
     };
     let keys = definition.user_data.iter().filter(|(key, _)| act.order.sets(key));
     let keys = keys.map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -120,19 +121,6 @@ fn begin(act: &Act<'_>, one: &Selected<'_>, kind: session::Kind) -> Result<Begun
     };
     let sessions = act.sessions()?;
     raised(|| sessions.begin_foreign(new, foreign, unpack)).map_err(failed)
-}
-
-/// What cannot be had here may be had as a template.
-fn unsupported(one: &Selected<'_>, why: &str) -> Trouble {
-    let trouble = Trouble::error(format!("{}: {why}", one.word));
-    let name = one.chroot.name();
-    match one.chroot.definition.kind {
-        Kind::ZfsSnapshot { .. } | Kind::BtrfsSnapshot { .. } => trouble.and_info(format!(
-            "As a template it can be used under the same name: ‘zchroot adopt {name}’ makes one of it, and \
-             ‘--dry-run’ shows how"
-        )),
-        _ => trouble,
-    }
 }
 
 /// Unpacks an archive of the administrator's, in a worker that is shut into the empty directory.
@@ -186,7 +174,7 @@ fn foreign(context: &Context, one: &Selected<'_>) -> Result<Foreign, String> {
         told: BTreeMap::new(),
         keys: BTreeMap::new(),
         verbosity: definition.verbosity,
-        tree: tree::of(&definition.kind, one.chroot.role == Role::Source)?,
+        tree: tree::of(&definition.kind, one.chroot.role == Role::Source, &context.config.store)?,
         profile: if one.chroot.is_plain() { None } else { Some(profile::profile(context, definition)?) },
     })
 }
@@ -232,8 +220,11 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
     let mut from = Chroot::of(from, Origin::Configured);
     if foreign.tree.is_source {
         from = from.source().map(|source| Chroot { role: Role::Chroot, ..source }).unwrap_or(from);
-    } else if matches!(from.definition.kind, Kind::File { .. }) {
-        // As schroot shows them: of an unpacked archive there is no source any more.
+    } else if matches!(
+        from.definition.kind,
+        Kind::File { .. } | Kind::ZfsSnapshot { .. } | Kind::BtrfsSnapshot { .. }
+    ) {
+        // As schroot shows them: of what was unpacked or cloned there is no source any more.
         from.definition.source = None;
     } else if let Some(source) = &mut from.definition.source {
         source.lists = Lists::default();
@@ -246,13 +237,24 @@ pub(super) fn of_record(context: &Context, record: &Record, all: &[Chroot]) -> O
         let list = if record.root_allowed { &mut owner.root_users } else { &mut owner.users };
         list.push(record.owner.name.clone());
     }
+    let (snapshot, clone) = match foreign.tree.names(&record.id) {
+        Some(names) => (names.snapshot, names.clone),
+        None => {
+            let snapshot = foreign.tree.snapshot(&record.id);
+            (snapshot.map(|path| path.display().to_string()).unwrap_or_default(), String::new())
+        }
+    };
     let facts = SessionFacts {
         mount_location: String::new(),
         original: name.to_owned(),
         selected: foreign.selected.clone(),
         purged: foreign.tree.is_purged(),
-        snapshot: String::new(),
-        clone: String::new(),
+        device: match foreign.tree.dataset() {
+            Some(dataset) if clone.is_empty() => dataset.to_owned(),
+            _ => clone.clone(),
+        },
+        snapshot,
+        clone,
     };
     Some(session(&from, record.id.as_str(), owner, &context.layout.mount(&record.id), facts))
 }
@@ -274,6 +276,9 @@ fn shown(kind: Kind, id: &SessionId) -> Kind {
         }
         Kind::BlockDevice { device, mount, union } => {
             Kind::BlockDevice { device, mount: top(mount), union: own(union) }
+        }
+        Kind::ZfsSnapshot { dataset, options, mount } => {
+            Kind::ZfsSnapshot { dataset, options, mount: top(mount) }
         }
         // The tree is what is mounted, wherever it lies in what it comes from.
         Kind::File { file, .. } => Kind::File { file, location: String::new() },

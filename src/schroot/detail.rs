@@ -111,9 +111,10 @@ fn of_kind(chroot: &Chroot) -> Vec<Field> {
             fields.extend(some([("LVM Snapshot Options", options)]));
             fields
         }
-        Kind::BtrfsSnapshot { source, snapshots } => {
-            some([("Btrfs Source Subvolume", source), ("Btrfs Snapshot Directory", snapshots)])
-        }
+        Kind::BtrfsSnapshot { source, snapshots } => match session_facts(chroot) {
+            None => some([("Btrfs Source Subvolume", source), ("Btrfs Snapshot Directory", snapshots)]),
+            Some(facts) => some([("Btrfs Snapshot Name", &facts.snapshot)]),
+        },
         Kind::ZfsSnapshot { dataset, options, .. } => zfs(chroot, dataset, options),
         Kind::Custom { .. } => Vec::new(),
     }
@@ -157,7 +158,7 @@ fn facets(chroot: &Chroot) -> Vec<Field> {
 }
 
 fn mounted(mount: &Mountable, session: Option<&SessionFacts>) -> Vec<Field> {
-    let device = session.map_or("", |facts| &facts.clone);
+    let device = session.map_or("", |facts| &facts.device);
     some([("Mount Device", device), ("Mount Options", &mount.options), ("Location", &mount.location)])
 }
 
@@ -235,14 +236,21 @@ fn kind_keys(chroot: &Chroot) -> Vec<(&'static str, String)> {
         Kind::LvmSnapshot { device, options, .. } => {
             vec![("device", device.clone()), ("lvm-snapshot-options", options.clone())]
         }
-        Kind::BtrfsSnapshot { source, snapshots } => {
-            vec![("btrfs-source-subvolume", source.clone()), ("btrfs-snapshot-directory", snapshots.clone())]
-        }
+        Kind::BtrfsSnapshot { source, snapshots } => match session_facts(chroot) {
+            None => vec![
+                ("btrfs-source-subvolume", source.clone()),
+                ("btrfs-snapshot-directory", snapshots.clone()),
+            ],
+            Some(facts) => vec![("btrfs-snapshot-name", facts.snapshot.clone())],
+        },
         Kind::ZfsSnapshot { dataset, options, .. } => zfs_keys(chroot, dataset, options),
         Kind::Custom { purgeable } => vec![("custom-session-purgeable", truth(*purgeable))],
     };
     if let Some(mount) = d.kind.mount() {
         keys.extend([("mount-options", mount.options.clone()), ("location", mount.location.clone())]);
+    }
+    if let Some(facts) = session_facts(chroot).filter(|facts| !facts.device.is_empty()) {
+        keys.push(("mount-device", facts.device.clone()));
     }
     if d.kind.can_have_union() {
         match d.kind.union() {
@@ -262,11 +270,9 @@ fn kind_keys(chroot: &Chroot) -> Vec<(&'static str, String)> {
 fn zfs_keys(chroot: &Chroot, dataset: &str, options: &str) -> Vec<(&'static str, String)> {
     match session_facts(chroot) {
         None => vec![("zfs-dataset-name", dataset.to_owned()), ("zfs-snapshot-options", options.to_owned())],
-        Some(facts) => vec![
-            ("mount-device", facts.clone.clone()),
-            ("zfs-snapshot-name", facts.snapshot.clone()),
-            ("zfs-clone-name", facts.clone.clone()),
-        ],
+        Some(facts) => {
+            vec![("zfs-snapshot-name", facts.snapshot.clone()), ("zfs-clone-name", facts.clone.clone())]
+        }
     }
 }
 

@@ -149,18 +149,18 @@ fn catalogue(order: &Order, context: &Context) -> Result<Catalogue, Trouble> {
     let mut catalogue = Catalogue::new(chroots.clone());
     if order.knows_sessions() {
         let all = order.chroots.is_empty() && order.all.sessions;
-        let (sessions, damaged) = if all && order.action == Action::List {
+        let only_names = all && order.action == Action::List;
+        let words = || order.chroots.iter().filter_map(|word| in_session(order, word));
+        let (mut sessions, damaged) = if only_names {
             ours::session_names(context)
         } else if all {
             ours::all_sessions(context, &chroots)
         } else {
-            ours::named_sessions(
-                context,
-                order.chroots.iter().filter_map(|word| in_session(order, word)),
-                &chroots,
-            )
+            ours::named_sessions(context, words(), &chroots)
         };
         warnings.extend(damaged);
+        let left = if all { None } else { Some(words().map(str::to_owned).collect()) };
+        warnings.extend(configured::left::add(context, left, only_names, &mut sessions));
         sessions.into_iter().for_each(|session| catalogue.add_session(session));
     }
     catalogue.warnings.splice(0..0, warnings);

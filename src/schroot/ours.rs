@@ -97,6 +97,7 @@ fn only_named(id: &SessionId) -> Chroot {
         original: String::new(),
         selected: String::new(),
         purged: true,
+        device: String::new(),
         snapshot: String::new(),
         clone: String::new(),
     };
@@ -222,6 +223,7 @@ fn facts(record: &Record, kind: &Kind, context: &Context) -> SessionFacts {
         original: template.clone(),
         selected: template,
         purged: record.kind != sessions::Kind::Source,
+        device: clone.clone(),
         snapshot,
         clone,
     }

@@ -16,6 +16,7 @@ mod end;
 mod enter;
 mod error;
 mod foreign;
+mod left;
 pub mod record;
 mod recover;
 mod runs;
@@ -29,6 +30,7 @@ pub use begin::{Begun, Request};
 pub use enter::{EnterFailure, Manner, Wish};
 pub use error::Error;
 pub use foreign::{Foreign, Verbosity};
+pub use left::LeftSession;
 pub use record::{Kind, Owner, Record, Records, State};
 pub use recover::{Recovered, Recovery};
 

@@ -7,6 +7,7 @@
 //!
 //! A crash may let one run again for the same stage: the protocol has always had that.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -47,6 +48,9 @@ pub(super) struct Stage {
 }
 
 impl Stage {
+    /// Of a session that came to be.
+    pub(super) const END: Self = Self { word: "setup-stop", status: "ok" };
+
     pub(super) fn bringing_up(record: &Record) -> Self {
         let word = if record.state == State::Planned { "setup-start" } else { "setup-recover" };
         Self { word, status: "ok" }
@@ -87,9 +91,19 @@ pub(super) fn log(name: &str, stream: Stream, line: &str) {
 impl Sessions<'_> {
     /// Runs the scripts of a stage, if the session is one of which scripts are told.
     pub(super) fn run_scripts(&self, record: &Record, stage: Stage, part: Part) -> Result<(), Error> {
-        let Some(foreign) = record.foreign.as_ref().filter(|foreign| !foreign.told.is_empty()) else {
-            return Ok(());
-        };
+        match &record.foreign {
+            Some(foreign) if !foreign.told.is_empty() => self.run_told_scripts(&foreign.told, stage, part),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs the scripts of a stage with what they are told.
+    pub(super) fn run_told_scripts(
+        &self,
+        told: &BTreeMap<String, String>,
+        stage: Stage,
+        part: Part,
+    ) -> Result<(), Error> {
         for name in self.scripts(stage, part)? {
             let path = self.layout().root().join(FOLDER).join(&name);
             let mut script = HostProgram::new(path.display().to_string())
@@ -97,7 +111,7 @@ impl Sessions<'_> {
                 .arg(stage.word)
                 .arg(stage.status)
                 .env("PID", std::process::id().to_string());
-            for (key, value) in &foreign.told {
+            for (key, value) in told {
                 script = script.env(key, value);
             }
             let ran = script.stream(&mut |stream, line| (self.hear)(&name, stream, line));

@@ -173,6 +173,12 @@ impl Layout {
         self.locks().join("mounts")
     }
 
+    /// Held while a session that schroot itself began is ended.
+    #[must_use]
+    pub fn left_lock(&self) -> PathBuf {
+        self.locks().join("left")
+    }
+
     /// The folder of what is known of images.
     #[must_use]
     pub fn images(&self) -> PathBuf {

@@ -40,6 +40,7 @@ pub mod signals;
 pub mod startup;
 #[cfg(test)]
 mod startup_tests;
+pub mod subvolume;
 pub mod term;
 #[cfg(test)]
 mod term_tests;

@@ -8,13 +8,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use libzetta::libnv::nvpair::{NvList, Value};
 use libzetta::zfs::{CreateDatasetRequest, DatasetKind, DestroyTiming, Error as Zetta, ZfsEngine, ZfsLzc};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use super::ffi;
-use crate::store::{Error, ErrorKind, Result};
+use crate::store::{Error, ErrorKind, Outcome, Result};
 use crate::sys::effect;
 
 /// Ten million steps and 32 MiB: a listing of a hundred thousand sessions stays far below both.
@@ -57,19 +59,26 @@ impl Engine {
 
     /// Makes a file system with properties: two transactions, so a power cut may leave it without them.
     pub(super) fn create_with(&self, name: &str, properties: &[(&str, Property)]) -> io::Result<()> {
-        let mut list = NvList::default();
-        for (property, value) in properties {
-            match *value {
-                Property::Text(text) => list.insert_string(*property, text),
-                Property::Number(number) => list.insert_u64(*property, number),
-            }
-            .map_err(io::Error::other)?;
-        }
+        let list = list(properties)?;
         change("lzc_create", || ffi::create(&self.lzc, name, &list))
     }
 
     pub(super) fn clone_from(&self, origin: &str, name: &str) -> io::Result<()> {
         change("lzc_clone", || ffi::clone(&self.lzc, name, origin, None))
+    }
+
+    /// As [`Engine::clone_from`], with properties: with some it is two transactions.
+    pub(super) fn clone_with(
+        &self,
+        origin: &str,
+        name: &str,
+        properties: &[(&str, Property)],
+    ) -> io::Result<()> {
+        if properties.is_empty() {
+            return self.clone_from(origin, name);
+        }
+        let list = list(properties)?;
+        change("lzc_clone", || ffi::clone(&self.lzc, name, origin, Some(&list)))
     }
 
     /// As [`Engine::clone_from`]; what is written to the clone takes at most `limit` bytes.
@@ -88,6 +97,25 @@ impl Engine {
         change("lzc_destroy", || ffi::destroy(&self.lzc, name))
     }
 
+    /// As [`Engine::destroy`], waiting for a mount that is just being let go. What is not there is destroyed.
+    pub(super) fn destroy_patiently(&self, dataset: &str, patience: Duration) -> Result<Outcome> {
+        let deadline = Instant::now() + patience;
+        let mut pause = Duration::from_millis(5);
+        loop {
+            match self.destroy(dataset) {
+                Ok(()) => return Ok(Outcome::Changed),
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(Outcome::Unchanged),
+                Err(error)
+                    if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() + pause < deadline =>
+                {
+                    sleep(pause);
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+                Err(error) => return Err(Error::io("destroy", dataset, error)),
+            }
+        }
+    }
+
     /// Destroys a snapshot now, or when its last clone goes. One that is not there is destroyed.
     pub(super) fn destroy_snapshot_later(&self, name: &str) -> io::Result<()> {
         change("lzc_destroy_snaps", || {
@@ -98,6 +126,12 @@ impl Engine {
     /// Takes a snapshot.
     pub(super) fn snapshot(&self, name: &str) -> io::Result<()> {
         change("lzc_snapshot", || self.lzc.snapshot(&[PathBuf::from(name)], None).map_err(cause))
+    }
+
+    /// Takes a snapshot with properties of the user's, all at once.
+    pub(super) fn snapshot_with(&self, name: &str, properties: &[(String, String)]) -> io::Result<()> {
+        let properties = (!properties.is_empty()).then(|| properties.iter().cloned().collect());
+        change("lzc_snapshot", || self.lzc.snapshot(&[PathBuf::from(name)], properties).map_err(cause))
     }
 
     /// Destroys a snapshot that nothing is cloned from.
@@ -168,6 +202,18 @@ impl Engine {
 /// What to say when there is no such pool.
 pub(super) fn no_pool(pool: &str) -> String {
     format!("there is no pool {pool} (is it imported?)")
+}
+
+fn list(properties: &[(&str, Property)]) -> io::Result<NvList> {
+    let mut list = NvList::default();
+    for (property, value) in properties {
+        match *value {
+            Property::Text(text) => list.insert_string(*property, text),
+            Property::Number(number) => list.insert_u64(*property, number),
+        }
+        .map_err(io::Error::other)?;
+    }
+    Ok(list)
 }
 
 /// Announces an effect and brings it about with all signals kept out.

@@ -113,7 +113,7 @@ impl Images for ZfsStore {
         if self.engine.exists(&pristine) {
             self.drop_pristine(&pristine)?;
         }
-        self.destroy(&head, PATIENCE)
+        self.engine.destroy_patiently(&head, PATIENCE)
     }
 
     fn image_open(&self, image: &Digest) -> Result<OwnedFd> {

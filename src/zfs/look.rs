@@ -36,7 +36,7 @@ impl ZfsStore {
         let shown = mount_detached(&dataset)
             .map(|top| look(top.as_fd()))
             .map_err(|error| Error::io("mount", dataset.clone(), error));
-        match (shown, self.destroy(&dataset, PATIENCE)) {
+        match (shown, self.engine.destroy_patiently(&dataset, PATIENCE)) {
             (Err(error), _) => Err(error),
             // What was seen is good; the rest is gc's.
             (Ok(()), Err(error)) if error.kind() == ErrorKind::Busy => {

@@ -28,6 +28,7 @@ mod image;
 mod listing;
 mod look;
 mod names;
+pub(crate) mod outside;
 mod settle;
 mod setup;
 mod trial;
@@ -177,25 +178,6 @@ impl ZfsStore {
         Ok(())
     }
 
-    /// Destroys a head or a session, waiting for a mount that is just being let go.
-    fn destroy(&self, dataset: &str, patience: Duration) -> Result<Outcome> {
-        let deadline = Instant::now() + patience;
-        let mut pause = Duration::from_millis(5);
-        loop {
-            match self.engine.destroy(dataset) {
-                Ok(()) => return Ok(Outcome::Changed),
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(Outcome::Unchanged),
-                Err(error)
-                    if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() + pause < deadline =>
-                {
-                    sleep(pause);
-                    pause = (pause * 2).min(Duration::from_secs(1));
-                }
-                Err(error) => return Err(Error::io("destroy", dataset, error)),
-            }
-        }
-    }
-
     /// Whether users can write nothing more to the store.
     fn is_full(&self) -> bool {
         matches!(self.room(self.names.root()), Ok(Some(Room { available: 0, .. })))
@@ -315,7 +297,7 @@ impl Store for ZfsStore {
             return Err(Error::new(ErrorKind::Busy, "destroy", head, why));
         }
         // Were it published this very moment, its own snapshot would keep it: EBUSY.
-        self.destroy(&head, PATIENCE)
+        self.engine.destroy_patiently(&head, PATIENCE)
     }
 
     fn publish(
@@ -378,7 +360,7 @@ impl Store for ZfsStore {
     }
 
     fn session_drop(&self, session: &SessionId) -> Result<Outcome> {
-        self.destroy(&self.names.session(session), PATIENCE)
+        self.engine.destroy_patiently(&self.names.session(session), PATIENCE)
     }
 
     fn sessions(&self) -> Result<Vec<SessionTree>> {

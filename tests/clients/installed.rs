@@ -158,7 +158,8 @@ fn clients_package_takes_the_place_of_debian_s_schroot_and_gives_it_back() {
     // dpkg alone does it, without apt's help.
     let told = fresh.root(&["dpkg", "-i", &program, &face]).ok();
     let told = told.says(&format!("/etc/schroot, which stays in use: {name}")).says("zchroot adopt NAME");
-    let told = told.says("schroot left sessions in /var/lib/schroot/session, which zchroot cannot end");
+    let told =
+        told.says("schroot left sessions in /var/lib/schroot/session: `schroot -e -c session:NAME' ends one");
     assert!(fresh.has("zchroot-schroot") && !fresh.has("schroot"), "{told}");
     assert_eq!(files(), before, "{told}");
     let listed = fresh.builder(&["schroot", "-l"]).quiet();

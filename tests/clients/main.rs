@@ -30,6 +30,7 @@ mod numbers;
 mod package;
 #[cfg(feature = "zfs")]
 mod pool;
+mod replaced;
 mod sbuild;
 mod testers;
 mod tree;

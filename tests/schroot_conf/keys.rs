@@ -93,29 +93,22 @@ fn dir_schroot_conf_types_that_cannot_be_had_are_loaded_and_refused_on_use() {
 }
 
 #[test]
-fn dir_schroot_conf_of_snapshots_it_is_said_how_they_can_be_had() {
-    let lab = Lab::new("type=zfs-snapshot\nzfs-dataset=rpool/CHROOT/sid\n");
-    let name = &lab.name;
-    for (keys, word) in [
-        ("type=zfs-snapshot\nzfs-dataset=rpool/CHROOT/sid\n", "zfs-snapshot"),
-        (
-            "type=btrfs-snapshot\nbtrfs-source-subvolume=/srv/sid\nbtrfs-snapshot-directory=/srv/s\n",
-            "btrfs-snapshot",
-        ),
-    ] {
-        lab.define(keys);
-        let refused = format!(
-            "E: {name}: Sessions of chroots of type ‘{word}’ are not supported\nI: As a template it can be used under the \
-             same name: ‘zchroot adopt {name}’ makes one of it, and ‘--dry-run’ shows how\n"
-        );
-        refuses(lab.around(CAROL, "root", "true"), &refused);
-        refuses(lab.schroot(CAROL, &["-b", "-c", name]), &refused);
-    }
-    // The source of the one is a directory like others, as with schroot.
-    lab.define(
-        "type=btrfs-snapshot\nbtrfs-source-subvolume=TREE\nbtrfs-snapshot-directory=/srv/s\nprofile=shared\n",
-    );
+fn dir_schroot_conf_the_source_of_a_subvolume_is_a_directory_like_others() {
+    let keys =
+        "type=btrfs-snapshot\nbtrfs-source-subvolume=TREE\nbtrfs-snapshot-directory=/srv/s\nprofile=shared\n";
+    let lab = Lab::new(keys);
     gives(lab.around_source(CAROL, "cat /etc/generation"), "1");
+    lab.nothing_left();
+}
+
+/// The module is not loaded, or there is no such pool; with the feature off it is said, too.
+#[test]
+fn dir_schroot_conf_a_dataset_of_a_pool_that_is_not_there_is_refused_and_nothing_is_left() {
+    let lab = Lab::new("type=zfs-snapshot\nzfs-dataset=nowhere/sid\nprofile=shared\n");
+    let begin = || lab.schroot(CAROL, &["-b", "-c", &lab.name]).exits(1).prints("");
+    begin().says("Chroot setup failed: stage=setup-start: cannot ");
+    lab.define("type=zfs-snapshot\nzfs-dataset=nowhere/sid\nprofile=shared\nzfs-snapshot-options=-r\n");
+    begin().says("zfs-snapshot-options ‘-r’ is not supported");
     lab.nothing_left();
 }
 

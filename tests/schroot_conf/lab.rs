@@ -22,7 +22,11 @@ pub(crate) struct Lab {
 impl Lab {
     /// A chroot with these keys, `TREE` in them for its tree.
     pub(crate) fn new(keys: &str) -> Self {
-        let world = World::empty();
+        Self::on(World::empty(), keys)
+    }
+
+    /// The same, on a host that is there already.
+    pub(crate) fn on(world: World, keys: &str) -> Self {
         std::fs::create_dir_all(world.etc("schroot/chroot.d")).unwrap();
         std::fs::create_dir_all(world.etc("zchroot/profiles")).unwrap();
         std::fs::write(world.etc("zchroot/profiles/shared.toml"), PROFILE).unwrap();
@@ -36,7 +40,7 @@ impl Lab {
 
     pub(crate) fn define(&self, keys: &str) {
         let keys = keys.replace("TREE", &format!("/var/lib/trees/{}", self.name));
-        let has_source = ["union-type", "=file", "snapshot"].iter().any(|word| keys.contains(word));
+        let has_source = ["union-type", "=file", "-snapshot"].iter().any(|word| keys.contains(word));
         let source = if has_source { SOURCE } else { "" };
         let text = format!("[{}]\n{LISTS}{source}{keys}", self.name);
         self.world.write_etc("schroot/chroot.d/one", &text);

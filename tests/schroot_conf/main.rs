@@ -9,6 +9,7 @@
 )]
 
 mod archive;
+mod btrfs;
 mod device;
 mod directory;
 #[path = "../harness/mod.rs"]
@@ -24,3 +25,10 @@ mod union;
 #[path = "../cli_setuid/world.rs"]
 #[allow(dead_code, reason = "a part of it is used")]
 mod world;
+#[cfg(feature = "zfs")]
+mod zfs;
+#[cfg(feature = "zfs")]
+mod zfs_mk_sbuild;
+#[cfg(feature = "zfs")]
+#[path = "../zfs_pool/mod.rs"]
+mod zfs_pool;

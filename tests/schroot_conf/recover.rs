@@ -91,32 +91,39 @@ fn dir_schroot_conf_wherever_a_begin_or_an_end_is_killed_recover_leaves_the_tree
         let file = lab.world.lib("trees/sid.tar");
         crate::harness::tree::pack(&lab.tree(), &file);
         let chroot = format!("{source}{}", lab.name);
-        for step in 0..16 {
-            // The steps of a begin and of an end are a few milliseconds each, of this and of slower machines.
-            let delay = std::time::Duration::from_micros(1500 * step);
-            let begin = lab.order(CAROL, &["-b", "-c", &chroot]).start();
-            std::thread::sleep(delay);
-            begin.kill();
-            lab.world.root(&["recover"]).ok();
-            // One that had been begun stands: its end is killed, and made again.
-            let standing = lab.schroot(0, &["-l", "--all-sessions"]).ok().text();
-            for id in standing.lines().map(|line| line.trim_start_matches("session:")) {
-                let end = lab.order(CAROL, &["-e", "-c", id]).start();
-                std::thread::sleep(delay);
-                end.kill();
-                lab.world.root(&["recover"]).ok();
-            }
-            lab.schroot(0, &["-e", "--all-sessions"]).ok();
-            assert_eq!(lab.listing(), before, "{chroot}, step {step}");
-            // A record that was about to be renamed into place is gc's.
-            lab.shell("rm -f /var/lib/zchroot/sessions/.tmp-*");
-            lab.nothing_left();
+        kill_at_every_step(&lab, &chroot, std::time::Duration::from_micros(1500), || {
+            assert_eq!(lab.listing(), before, "{chroot}");
             let temps = lab.shell("ls -A /var/lib/trees | grep tmp || true").text();
-            assert_eq!(temps, "", "{chroot}, step {step}");
-        }
+            assert_eq!(temps, "", "{chroot}");
+        });
         // Whatever was killed, the archive is whole.
         if keys == archive {
             gives(lab.around(CAROL, "root", "cat /etc/generation"), "1");
         }
+    }
+}
+
+/// Kills a begin of a session, and where that came to stand its end, after more and more time; then there is nothing of
+/// either, and `check` says that all else is as it was.
+pub(crate) fn kill_at_every_step(lab: &Lab, chroot: &str, pause: std::time::Duration, check: impl Fn()) {
+    // The steps of a begin and of an end are a few milliseconds each, of this and of slower machines.
+    for step in 0..16 {
+        let begin = lab.order(CAROL, &["-b", "-c", chroot]).start();
+        std::thread::sleep(pause * step);
+        begin.kill();
+        lab.world.root(&["recover"]).ok();
+        // One that had been begun stands: its end is killed, and made again.
+        let standing = lab.schroot(0, &["-l", "--all-sessions"]).ok().text();
+        for id in standing.lines().map(|line| line.trim_start_matches("session:")) {
+            let end = lab.order(CAROL, &["-e", "-c", id]).start();
+            std::thread::sleep(pause * step);
+            end.kill();
+            lab.world.root(&["recover"]).ok();
+        }
+        lab.schroot(0, &["-e", "--all-sessions"]).ok();
+        // A record that was about to be renamed into place is gc's.
+        lab.shell("rm -f /var/lib/zchroot/sessions/.tmp-*");
+        lab.nothing_left();
+        check();
     }
 }
