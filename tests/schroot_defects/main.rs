@@ -27,6 +27,8 @@ mod holders;
 #[allow(dead_code, reason = "a part of it is used")]
 mod host;
 mod lab;
+#[path = "../clients/left.rs"]
+mod left;
 mod listed;
 mod name_service;
 mod propagation;
