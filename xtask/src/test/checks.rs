@@ -75,6 +75,8 @@ pub fn deny() -> Result<Tally> {
         Err(error) => Some(error),
     };
     program::check_interrupt()?;
+    // It looks at the crates of all platforms, and a build has fetched those of this one.
+    program::output(&mut cargo(&["fetch", "--locked"])).context("fetch the crates of all platforms")?;
     let mut command = cargo(&["deny", "--offline", "check"]);
     match &skipped {
         None => tally.add(one("deny", &mut command)?),
