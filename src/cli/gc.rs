@@ -14,7 +14,7 @@ pub(super) fn run(args: &Gc, context: &Context) -> Result<Status, Error> {
     let gc = space::Gc::new(context.sessions()?, grace, warm).weighing();
     let space::Collected { items, troubles, waiting, .. } = if args.dry_run {
         let mut items = raised(|| gc.plan())?;
-        items.extend(raised(|| gc.versions(|template| source::keep(template, context)))?);
+        items.extend(raised(|| gc.versions(&items, |template| source::keep(template, context)))?);
         let images = &context.config.images;
         if let Some(quota) = images.quota {
             let sessions = context.sessions()?;

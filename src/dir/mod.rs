@@ -216,6 +216,10 @@ impl Store for DirStore {
         session::drop(self, session)
     }
 
+    fn holds(&self, template: &TemplateName) -> Result<Vec<(VersionId, SessionId)>> {
+        session::holds(self, template)
+    }
+
     fn sessions(&self) -> Result<Vec<SessionTree>> {
         session::list(self)
     }

@@ -245,6 +245,18 @@ pub(super) fn of_image(store: &DirStore, image: &Digest) -> Result<Vec<SessionId
     Ok(found)
 }
 
+/// The versions of a template, each with a session that is a clone of it.
+pub(super) fn holds(store: &DirStore, template: &TemplateName) -> Result<Vec<(VersionId, SessionId)>> {
+    let mut found = Vec::new();
+    for id in place::names::<SessionId>(&store.sessions_folder())? {
+        match base(&store.session(&id))? {
+            Some(Base::Version(of, version)) if of == *template => found.push((version, id)),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
 /// Which versions of a template sessions refer to, ready or not.
 pub(super) fn references(store: &DirStore, template: &TemplateName) -> Result<BTreeSet<VersionId>> {
     let of_template = |base| match base {

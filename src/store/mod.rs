@@ -366,6 +366,15 @@ pub trait Store: Images + fmt::Debug {
     /// The store cannot be read.
     fn sessions(&self) -> Result<Vec<SessionTree>>;
 
+    /// The versions of a template that [`Store::settle`] does not let go while these trees of sessions are there. Where what
+    /// is dropped lives on for its clones alone there are none.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn holds(&self, _template: &TemplateName) -> Result<Vec<(VersionId, SessionId)>> {
+        Ok(Vec::new())
+    }
+
     /// Mounts a tree at an empty directory `at`, in the mount namespace of the caller.
     ///
     /// # Errors

@@ -149,6 +149,31 @@ pub(crate) fn an_orphan_and_its_image_under_pressure(lab: &Lab) {
     orphans_and_images(lab, "warm = \"inf\"\nquota = \"1K\"\n");
 }
 
+/// An orphan that is too young to go may keep the version that it is cloned from, and a dry run knows it.
+pub(crate) fn an_old_version_and_an_orphan_of_it(lab: &Lab) {
+    let removed = |words: &[&str]| -> Vec<String> {
+        let json = lab.zchroot(words.iter().copied()).ok().json();
+        let items = json["items"].as_array().unwrap().iter().filter(|item| item["action"] == "remove");
+        items.map(|item| format!("{} {}{}", item["kind"], item["session"], item["version"])).collect()
+    };
+    let old = lab.current("demo");
+    lab.orphan("lost", 0);
+    // One besides the current one is kept.
+    for _ in 0..2 {
+        lab.zchroot(["-q", "update", "demo", "--", "sh", "-c", "date >>/srv/text"]).ok();
+    }
+    for grace in [600, 0] {
+        lab.grace(grace);
+        let dry = removed(&["gc", "--dry-run", "--json"]);
+        assert_eq!((grace, removed(&["gc", "--json"])), (grace, dry.clone()));
+        assert_eq!(dry.iter().any(|line| line.contains("lost")), grace == 0, "{dry:?}");
+    }
+    let versions = lab.zchroot(["history", "demo", "--json"]).ok().json();
+    let old = versions["versions"].as_array().unwrap().iter().find(|version| version["id"] == old.as_str());
+    assert_eq!(old.map(|version| version["tree"].clone()), Some("gone".into()), "{versions}");
+    assert_eq!(lab.remains(), [] as [&str; 0]);
+}
+
 fn orphans_and_images(lab: &Lab, images: &str) {
     let tree = lab.path().join("tree");
     let image = |name: &str| {

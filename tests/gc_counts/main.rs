@@ -35,6 +35,9 @@ on_both! {
     dir_gc_under_pressure_takes_an_orphan_and_the_image_that_it_kept_in_one_pass
         zfs_gc_under_pressure_takes_an_orphan_and_the_image_that_it_kept_in_one_pass
         counts::an_orphan_and_its_image_under_pressure;
+    dir_gc_of_an_old_version_and_an_orphan_of_it_is_what_its_dry_run_says
+        zfs_gc_of_an_old_version_and_an_orphan_of_it_is_what_its_dry_run_says
+        counts::an_old_version_and_an_orphan_of_it;
     dir_gc_takes_nothing_while_something_cannot_be_read zfs_gc_takes_nothing_while_something_cannot_be_read
         counts::nothing_while_blind;
 }
