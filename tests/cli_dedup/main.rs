@@ -223,7 +223,8 @@ fn removed_meanwhile(lab: &dyn Lab) {
     let (mut none, mut some, mut all) = (0, 0, 0);
     let (mut bytes, mut longest) = (0, Duration::ZERO);
     let timed = (0..ROUNDS).map(|round| Moment::After(took * round / ROUNDS));
-    let counted = (1..=ROUNDS).map(|round| Moment::AfterFiles(usize::try_from(round * 5).unwrap()));
+    // What was asked for is cloned, though the worker stands: that is some twenty files more.
+    let counted = (1..=ROUNDS).map(|round| Moment::AfterFiles(usize::try_from(round * 3).unwrap()));
     for moment in timed.chain(counted) {
         let (source, _) = import(lab, &one);
         let running = lab.host().order(["image", "import", "--json", other.to_str().unwrap()]).start();
