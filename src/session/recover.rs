@@ -48,11 +48,15 @@ impl Sessions<'_> {
             let result = self.recover_damaged(&id, error).unwrap_or_else(Recovered::Failed);
             results.push((id, result));
         }
-        for record in all.records {
-            let id = record.id.clone();
-            let result = self.recover_one(&id).unwrap_or_else(Recovered::Failed);
-            results.push((id, result));
-        }
+        // Who tries a draft out before the session that it is of, which cannot end as long as somebody does.
+        let mut records = all.records;
+        records.sort_by_key(|record| record.kind == Kind::Source);
+        let recover = |record: Record| {
+            let result = self.recover_one(&record.id).unwrap_or_else(Recovered::Failed);
+            (record.id, result)
+        };
+        results.extend(records.into_iter().map(recover));
+        results.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(Recovery { sessions: results, pointers: self.mend_pointers()? })
     }
 

@@ -238,3 +238,26 @@ fn dir_a_pointer_that_cannot_be_mended_hides_nothing_that_was_recovered() {
     host.zchroot(["end", "work"]).ok();
     host.assert_nothing_left();
 }
+
+/// The end of an update had begun, and the session of its test is there still: a draft cannot go while it is tried out.
+#[test]
+fn dir_a_session_that_tries_a_draft_out_is_ended_before_the_draft_is() {
+    let host = Installation::with_demo();
+    let running = host.order(["update", "demo", "--test", "sleep 1000", "--", "true"]).start();
+    let ids = || {
+        host.sessions().into_iter().map(|id| (host.at(&format!("/var/lib/zchroot/sessions/{id}.toml")), id))
+    };
+    let is_source = |text: &str| text.contains("kind = \"source\"");
+    wait_until("the test runs", || host.sessions().len() == 2 && !left::processes(host.path()).is_empty());
+    running.kill();
+    for (record, _) in ids() {
+        let text = std::fs::read_to_string(&record).unwrap();
+        if is_source(&text) {
+            let state = text.lines().find(|line| line.starts_with("state = ")).unwrap();
+            std::fs::write(&record, text.replace(state, "state = \"ending\"")).unwrap();
+        }
+    }
+    let ended: Vec<String> = ids().map(|(_, id)| format!("{id}: ended")).collect();
+    host.zchroot(["recover"]).ok().prints(&ended.join("\n"));
+    host.assert_nothing_left();
+}

@@ -69,7 +69,16 @@ pub(crate) fn inside(name: &str) -> bool {
     assert!(rustix::process::geteuid().is_root(), "these tests mount: they need root");
     if std::env::var_os(INSIDE).is_none() {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        // As a slave it keeps no mount of others: what they unmount goes here.
+        command.args([
+            "--mount",
+            "--propagation",
+            "slave",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]);
         command.arg(std::env::current_exe().unwrap());
         command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(INSIDE, "1");
         let done = command.output().unwrap();
